@@ -1,0 +1,289 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// a setting is an element that has an effect.
+type setting struct {
+	// allowed tells an operator what may stand in the element.
+	allowed string
+	// set takes the trimmed value; its error says what is wrong with it, without quoting it.
+	set        func(p *parser, value string) error
+	repeatable bool
+	// secret values are not quoted in errors.
+	secret bool
+}
+
+const yesOrNo = "yes or no"
+
+// served holds the settings by name in lower case.
+var served = map[string]setting{
+	"debug-level":         {allowed: "DEBUG, INFO, WARN, ERROR or FATAL", set: (*parser).debugLevel},
+	"transport":           {allowed: "protocol;address;port with protocol udp, tcp, ws, wss, http or https, an IP address or *, and a port 1 to 65535 or *", set: (*parser).transport, repeatable: true},
+	"ssl-certificates":    {allowed: "private-key;certificate;ca[;verify] with paths of PEM files or *, and verify yes or no", set: (*parser).certificates},
+	"nameserver":          {allowed: "an IP address", set: (*parser).nameserver, repeatable: true},
+	"enable-rtp-symetric": {allowed: yesOrNo, set: (*parser).symmetricRTP},
+	"public-address":      {allowed: "an IP address, or * for that of the socket", set: (*parser).publicAddress},
+	"rtp-port-range":      {allowed: "min;max, two ports from 1024 to 65535 with at least one even port and its successor between them", set: (*parser).rtpPortRange},
+	"webrtc-port":         {allowed: "a port 1 to 65535, or * for any free one", set: (*parser).webrtcPort},
+	"breaker":             {allowed: "auto, client, always or never", set: (*parser).breaker},
+	"outbound-proxy":      {allowed: "domain;sip-uri with a domain or *, and sip:host[:port][;transport=udp or tcp]", set: (*parser).outboundProxy, repeatable: true},
+	"allow-next-hop":      {allowed: "a host name, a domain, an IP address, a prefix such as 192.0.2.0/24, or *", set: (*parser).allowNextHop, repeatable: true},
+	"allow-origin":        {allowed: "an origin such as https://example.org, null, or *", set: (*parser).allowOrigin, repeatable: true},
+	"pbx":                 {allowed: "address;port;realm with an IP address, a port 1 to 65535 or *, and a domain", set: (*parser).pbx},
+	"pbx-user":            {allowed: "name;password, both not empty, the name of letters, digits and . _ + -", set: (*parser).pbxUser, repeatable: true, secret: true},
+}
+
+// notServed holds the other elements of webrtc2sip 2.7, with what an operator should know.
+var notServed = map[string]string{
+	"enable-100rel":       "not served: reliable provisional responses pass end to end between the two parties",
+	"enable-media-coder":  "not served: media is passed on and not transcoded",
+	"enable-videojb":      "not served: calls carry audio only",
+	"video-size-pref":     "not served: calls carry audio only",
+	"rtp-buffsize":        "not served: socket buffers are sized by the program",
+	"avpf-tail-length":    "not served: calls carry audio only",
+	"srtp-mode":           "not served: browsers always use SRTP, SIP phones always RTP",
+	"srtp-type":           "not served: browsers use DTLS-SRTP",
+	"dtmf-type":           "not served: telephone-events and INFO are passed on as they come",
+	"codecs":              "not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order",
+	"codec-opus-maxrates": "not served: the parties' own opus parameters pass",
+	"stun-server":         "not served: the address told to the parties is that of <public-address>",
+	"enable-icestun":      "not served: the address told to the parties is that of <public-address>",
+	"max-fds":             "not served: the limit of open files is raised as far as the system allows",
+	"database":            "not served: there is no click-to-call",
+	"account-mail":        "not served: there is no click-to-call",
+	"account-sip-caller":  "not served: there is no click-to-call",
+	"account-http-domain": "not served: there is no click-to-call",
+	"account-recaptcha":   "not served: there is no click-to-call",
+}
+
+// levels are the values of debug-level.
+var levels = map[string]slog.Level{
+	"DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "ERROR": slog.LevelError, "FATAL": LevelFatal,
+}
+
+func (p *parser) debugLevel(value string) error {
+	level, ok := levels[strings.ToUpper(value)]
+	if !ok {
+		return errors.New("no such level")
+	}
+	p.config.DebugLevel = level
+	return nil
+}
+
+func (p *parser) transport(value string) error {
+	parts, err := split(value, 3)
+	if err != nil {
+		return err
+	}
+	t := Transport{Protocol: strings.ToLower(parts[0]), Line: p.at.line}
+	switch t.Protocol {
+	case "udp", "tcp", "ws", "wss", "http", "https":
+	case "tls":
+		p.warn(p.at, "not served: SIP over TLS")
+		return nil
+	case "c2c", "c2cs":
+		p.warn(p.at, "not served: there is no click-to-call")
+		return nil
+	default:
+		return errors.New("no such protocol")
+	}
+	if parts[1] != "*" {
+		if t.Address, err = address(parts[1]); err != nil {
+			return err
+		}
+	}
+	if t.Port, err = port(parts[2]); err != nil {
+		return err
+	}
+	for _, other := range p.config.Transports {
+		if t.Protocol == other.Protocol && t.Address == other.Address && t.Port == other.Port && t.Port != 0 {
+			p.warn(p.at, fmt.Sprintf("the same as on line %d", other.Line))
+			return nil
+		}
+		if t.overlaps(other) {
+			return fmt.Errorf("port %d is taken by the %s transport on line %d", t.Port, other.Protocol, other.Line)
+		}
+	}
+	p.config.Transports = append(p.config.Transports, t)
+	return nil
+}
+
+func (p *parser) certificates(value string) error {
+	parts := fields(value)
+	if len(parts) != 3 && len(parts) != 4 {
+		return fmt.Errorf("has %d parts", len(parts))
+	}
+	for i, part := range parts[:3] {
+		if part == "" {
+			return errors.New("a path is empty")
+		}
+		if part == "*" {
+			parts[i] = ""
+		}
+	}
+	c := &Certificates{Key: parts[0], Cert: parts[1], CA: parts[2]}
+	if (c.Key == "") != (c.Cert == "") {
+		return errors.New("the private key and the certificate come together or not at all")
+	}
+	if len(parts) == 4 {
+		var err error
+		if c.Verify, err = yes(parts[3]); err != nil {
+			return err
+		}
+	}
+	if c.Verify && c.CA == "" {
+		return errors.New("clients cannot be verified without a ca")
+	}
+	if c.Key == "" {
+		if c.Verify {
+			return errors.New("clients cannot be verified without a private key and a certificate")
+		}
+		c = nil
+	}
+	p.config.Certificates = c
+	return nil
+}
+
+func (p *parser) nameserver(value string) error {
+	a, err := address(value)
+	if err == nil {
+		p.config.Nameservers = append(p.config.Nameservers, netip.AddrPortFrom(a, dnsPort))
+	}
+	return err
+}
+
+func (p *parser) symmetricRTP(value string) (err error) {
+	p.config.SymmetricRTP, err = yes(value)
+	return err
+}
+
+func (p *parser) publicAddress(value string) error {
+	if value == "*" {
+		p.config.PublicAddress = netip.Addr{}
+		return nil
+	}
+	a, err := address(value)
+	if err == nil && (a.IsUnspecified() || a.IsMulticast()) {
+		err = errors.New("nobody can send to this address")
+	}
+	p.config.PublicAddress = a
+	return err
+}
+
+func (p *parser) rtpPortRange(value string) error {
+	parts, err := split(value, 2)
+	if err != nil {
+		return err
+	}
+	low, err := number(parts[0])
+	if err != nil {
+		return err
+	}
+	high, err := number(parts[1])
+	if err != nil {
+		return err
+	}
+	if low < 1024 || (low+1)&^1+1 > high {
+		return errors.New("no range of ports")
+	}
+	p.config.RTPPorts = [2]uint16{uint16(low), uint16(high)}
+	return nil
+}
+
+func (p *parser) webrtcPort(value string) (err error) {
+	p.config.WebRTCPort, err = port(value)
+	return err
+}
+
+func (p *parser) breaker(value string) error {
+	for policy, name := range policies {
+		if strings.EqualFold(name, value) {
+			p.config.Breaker = BreakerPolicy(policy)
+			return nil
+		}
+	}
+	return errors.New("no such policy")
+}
+
+func (p *parser) outboundProxy(value string) error {
+	// The URI has semicolons of its own, so only the first one separates.
+	domain, uri, found := strings.Cut(value, ";")
+	if !found {
+		return errors.New("has no semicolon")
+	}
+	domain = strings.TrimSpace(domain)
+	if domain != "*" {
+		var err error
+		if domain, err = host(domain); err != nil {
+			return err
+		}
+	}
+	h, err := hop(strings.TrimSpace(uri))
+	if err != nil {
+		return err
+	}
+	p.config.OutboundProxies = append(p.config.OutboundProxies, OutboundProxy{Domain: domain, Hop: h})
+	return nil
+}
+
+func (p *parser) allowNextHop(value string) error {
+	h, err := nextHop(value)
+	if err == nil {
+		p.config.AllowNextHops = append(p.config.AllowNextHops, h)
+	}
+	return err
+}
+
+func (p *parser) allowOrigin(value string) error {
+	o, err := origin(value)
+	if err == nil {
+		p.config.AllowOrigins = append(p.config.AllowOrigins, o)
+	}
+	return err
+}
+
+func (p *parser) pbx(value string) error {
+	parts, err := split(value, 3)
+	if err != nil {
+		return err
+	}
+	a, err := address(parts[0])
+	if err != nil {
+		return err
+	}
+	n, err := port(parts[1])
+	if err != nil {
+		return err
+	}
+	realm, err := host(parts[2])
+	if err != nil {
+		return err
+	}
+	p.config.PBX = &PBX{Address: netip.AddrPortFrom(a, n), Realm: realm}
+	return nil
+}
+
+func (p *parser) pbxUser(value string) error {
+	// A password may have semicolons.
+	name, password, _ := strings.Cut(value, ";")
+	u := User{Name: strings.TrimSpace(name), Password: strings.TrimSpace(password)}
+	if u.Name == "" || u.Password == "" {
+		return errors.New("the name or the password is empty")
+	}
+	if strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") != "" {
+		return errors.New("the name has other characters")
+	}
+	for _, other := range p.users {
+		if other.Name == u.Name {
+			return fmt.Errorf("the user %s is there already", u.Name)
+		}
+	}
+	p.users = append(p.users, u)
+	return nil
+}
