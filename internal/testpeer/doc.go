@@ -1,0 +1,37 @@
+// Package testpeer starts the programs that a gateway meets in the field, so that integration
+// tests talk to implementations that we did not write: SIPp as a UAS and a UAC, baresip as a
+// telephone, Kamailio as a registrar and record-routing proxy, and the gateway itself as a
+// process of its own, whose sockets and goroutines can then be counted from outside.
+//
+// Only tests import it. The tests themselves are TestIntegration… behind the build tag
+// "integration" and need the programs installed:
+//
+//	go test -tags integration ./internal/testpeer/
+//
+// A test whose peer is not installed is skipped and says which; with TESTPEER_REQUIRE=1 in the
+// environment, as CI has it, an absent peer is a failure instead.
+//
+// # Who owns what
+//
+// A starter (StartGateway, StartSIPp, StartBaresip, StartKamailio) takes the test that needs the
+// peer, returns when the peer is able to serve, and ends the process at the test's Cleanup: by its
+// own process group, politely first (SIGTERM), then SIGKILL. Each [Process] has one goroutine
+// that waits for its end and is itself awaited. Everything written to its output and error output
+// is kept in a [Log], which is printed when the test fails.
+//
+// Nothing here has a fixed port. [FreePort] binds to port 0, notes what the kernel gave, and
+// hands each number out once in the life of the test binary; configuration files with the numbers
+// in them are generated into t.TempDir(). Everything listens on 127.0.0.1.
+//
+// Readiness is a condition of the peer and never a pause: the kernel lists the socket as the
+// process's own ([Process.HoldsUDP], [Process.HoldsTCP]), or the peer answers. [Eventually] asks for
+// such a condition until a deadline; the generous deadlines cost nothing when all is well.
+//
+// # The browser's stand-in
+//
+// The test files hold a third kind of peer, written for this purpose: a telephone over SIP over
+// WebSocket (RFC 7118), which shapes its messages as JsSIP or as sipML5 does and has a browser's
+// media: an ICE agent in the controlling role, DTLS-SRTP, one tone sent and the other side's
+// spectrum looked at. It is what makes 500 calls in a minute possible; that a real browser works
+// as well is shown by the pages under browser/.
+package testpeer

@@ -1,0 +1,94 @@
+package testpeer
+
+import (
+	_ "embed"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/kamailio.cfg
+var kamailioConfig []byte
+
+// KamailioDomain is the domain whose users register at the test's Kamailio.
+const KamailioDomain = "kamailio.example"
+
+// Kamailio is a registrar and record-routing proxy over UDP without authentication. It knows Path,
+// keeps its bindings in memory, and takes both [KamailioDomain] and its own address for its domain.
+type Kamailio struct {
+	*Process
+	Port int
+}
+
+// StartKamailio starts it on a free port of 127.0.0.1 and returns when it answers.
+func StartKamailio(t testing.TB) *Kamailio {
+	t.Helper()
+	program := Require(t, "kamailio")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "kamailio.cfg")
+	if err := os.WriteFile(file, kamailioConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := &Kamailio{Port: FreePort(t)}
+	k.Process = Start(t, "kamailio", dir, program, "-DD", "-E", "-m", "32", "-M", "4",
+		"-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"), "-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port))
+	k.ready(t, "answer to OPTIONS", func() bool {
+		status, err := exchange(k.Addr(), "OPTIONS", "sip:"+KamailioDomain, "ping", "")
+		return err == nil && status == 200
+	})
+	return k
+}
+
+// Addr is where it listens, "127.0.0.1:port".
+func (k *Kamailio) Addr() string { return net.JoinHostPort(loopback, strconv.Itoa(k.Port)) }
+
+// URI is the address of record of one of its users, with the address in place of the domain, so
+// that it can be resolved by those who have no outbound proxy.
+func (k *Kamailio) URI(user string) string { return fmt.Sprintf("sip:%s@%s", user, k.Addr()) }
+
+// Bind registers a contact for a user who does not do so himself, such as a SIPp UAS.
+func (k *Kamailio) Bind(t testing.TB, user, contact string) {
+	t.Helper()
+	status, err := exchange(k.Addr(), "REGISTER", "sip:"+KamailioDomain, user,
+		fmt.Sprintf("Contact: <%s>\r\nExpires: 600\r\n", contact))
+	if err != nil || status != 200 {
+		t.Fatalf("bind %s to %s: status %d, %v", user, contact, status, err)
+	}
+}
+
+// exchange sends one request of a user of Kamailio's and returns the status of the final response.
+// It does not retransmit: over loopback a message is lost only when nobody listens yet.
+func exchange(to, method, uri, user, headers string) (int, error) {
+	c, err := net.Dial("udp4", to)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	id := strconv.FormatInt(time.Now().UnixNano(), 36)
+	fmt.Fprintf(c, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:%s@%s>;tag=%s\r\nTo: <sip:%s@%s>\r\nCall-ID: %s\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
+		method, uri, c.LocalAddr(), id, user, KamailioDomain, id, user, KamailioDomain, id, method, headers)
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return 0, err
+		}
+		fields := strings.Fields(string(buf[:n]))
+		if len(fields) < 2 || fields[0] != "SIP/2.0" {
+			continue
+		}
+		status, err := strconv.Atoi(fields[1])
+		if err != nil || status >= 200 {
+			return status, err
+		}
+	}
+}
