@@ -1,0 +1,86 @@
+package offeranswer
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Candidate is one ICE candidate over UDP (RFC 8839 §5.1).
+type Candidate struct {
+	Foundation string
+	// Component is 1 for RTP and for everything under rtcp-mux, 2 for RTCP.
+	Component int
+	Priority  uint32
+	Address   netip.AddrPort
+	// Type is "host", "srflx", "prflx" or "relay".
+	Type string
+}
+
+// HostCandidate returns the candidate for one of our own sockets. The n-th
+// address of an endpoint (from 0) gets a lower priority and its own foundation
+// (RFC 8445 §5.1.1.3, §5.1.2.1).
+func HostCandidate(addr netip.AddrPort, n int) Candidate {
+	const typeHost, maxLocal, componentRTP = 126, 65535, 1
+	local := max(maxLocal-n, 0)
+	return Candidate{
+		Foundation: strconv.Itoa(n + 1),
+		Component:  componentRTP,
+		Priority:   uint32(typeHost<<24 | local<<8 | (256 - componentRTP)),
+		Address:    addr,
+		Type:       "host",
+	}
+}
+
+// String returns the value of an a=candidate line.
+func (c Candidate) String() string {
+	s := fmt.Sprintf("%s %d udp %d %s %d typ %s",
+		c.Foundation, c.Component, c.Priority, c.Address.Addr(), c.Address.Port(), c.Type)
+	if c.Type != "host" {
+		// The related address is mandatory for these types; it is nobody's
+		// business (RFC 8839 §5.1 allows the unspecified one).
+		s += " raddr 0.0.0.0 rport 0"
+	}
+	return s
+}
+
+// parseCandidate reads the value of a=candidate. ok is false for candidates
+// that we cannot use: TCP, names under .local (mDNS) or elsewhere, broken ones.
+// They are no reason to refuse a call: ICE-lite learns the browser's address
+// from its checks.
+func parseCandidate(value string) (c Candidate, ok bool) {
+	f := strings.Fields(value)
+	if len(f) < 8 || !strings.EqualFold(f[2], "udp") || f[6] != "typ" || len(f[0]) > 32 {
+		return c, false
+	}
+	component, err1 := strconv.ParseUint(f[1], 10, 8)
+	priority, err2 := strconv.ParseUint(f[3], 10, 32)
+	port, err3 := strconv.ParseUint(f[5], 10, 16)
+	addr, ok := parseAddr(f[4])
+	if err1 != nil || err2 != nil || err3 != nil || !ok || port == 0 || component < 1 || component > 2 {
+		return c, false
+	}
+	switch f[7] {
+	case "host", "srflx", "prflx", "relay":
+	default:
+		return c, false
+	}
+	return Candidate{
+		Foundation: f[0],
+		Component:  int(component),
+		Priority:   uint32(priority),
+		Address:    netip.AddrPortFrom(addr, uint16(port)),
+		Type:       f[7],
+	}, true
+}
+
+// parseAddr reads a literal address, never a name and never one with a zone,
+// in its shortest kind: ::ffff:127.0.0.1 is 127.0.0.1 for every check.
+func parseAddr(s string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
+}
