@@ -7,12 +7,12 @@
 // phone wants RTP/AVP with one port for RTP and the next one for RTCP. One
 // exchange therefore consists of four descriptions:
 //
-//	    offerer's side                gateway                 answerer's side
-//
-//	  offer  ────────────────►  Parse
-//	                            MakeOffer(offer, t)      ────────────────►  sent
-//	                            Parse                    ◄────────────────  answer
-//	         ◄────────────────  MakeAnswer(offer, sent, answer, t)
+//	offerer's side             gateway              answerer's side
+//	--------------             -------              ---------------
+//	offer  ──────────────►  Parse
+//	                        MakeOffer(offer, t)   ──────────────►  sent
+//	                        Parse                 ◄──────────────  answer
+//	       ◄──────────────  MakeAnswer(offer, sent, answer, t)
 //
 // What belongs to the media passes from side to side unchanged: codecs and
 // their fmtp, payload type numbers, ptime, bandwidth and the direction. An

@@ -1,6 +1,9 @@
 package offeranswer
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Transport is what our endpoint of one side writes into a description for
 // that side. [MakeOffer] and [MakeAnswer] read it and keep nothing of it.
@@ -48,4 +51,116 @@ type Transport struct {
 	// Setup to write. SetupUnset: actpass in an offer, and in an answer
 	// [Setup.Answer] of what was offered.
 	Setup Setup
+}
+
+// description returns the session level of a description towards t's side; b=
+// passes from the description it is made of.
+func (t *Transport) description(from *Description) *Description {
+	return &Description{
+		Origin:      Origin{SessionID: t.SessionID, Version: t.Version, Address: t.Address},
+		SessionName: "-", // browsers refuse none, RFC 9429 §5.2.1 asks for this one
+		Address:     t.Address,
+		Bandwidth:   from.Bandwidth,
+		ICELite:     t.Profile == WebRTC && t.Lite,
+	}
+}
+
+// section returns our audio section: what passes from the other side's
+// section, and the transport of our endpoint. Mid, Proto, Direction, Formats
+// and streams are for the caller to set.
+func (t *Transport) section(from *Media) (Media, error) {
+	m := Media{
+		Kind:      "audio",
+		Port:      t.Port,
+		Address:   t.Address,
+		Ptime:     from.Ptime,
+		MaxPtime:  from.MaxPtime,
+		Bandwidth: from.Bandwidth,
+	}
+	switch t.Profile {
+	case RTP:
+		if t.RTCPPort != 0 && t.RTCPPort != t.Port+1 {
+			m.RTCPPort = t.RTCPPort
+		}
+	case WebRTC:
+		m.ICE = ICE{Ufrag: t.Ufrag, Pwd: t.Pwd, Candidates: t.Candidates, EndOfCandidates: true}
+		if len(m.ICE.Candidates) == 0 {
+			m.ICE.Candidates = []Candidate{HostCandidate(netip.AddrPortFrom(t.Address, t.Port), 0)}
+		}
+		m.Fingerprints = []Fingerprint{t.Fingerprint}
+		m.Setup = t.Setup
+		m.RTCPMux = true
+	default:
+		return Media{}, fmt.Errorf("%s endpoint: %w", t.Profile, ErrNotAcceptable)
+	}
+	return m, nil
+}
+
+// addStreams names our stream, as long as there is one: a section that does
+// not send has no msid (RFC 9429 §5.2.1).
+func (t *Transport) addStreams(m *Media) {
+	if t.Profile != WebRTC || !m.Direction.Sends() {
+		return
+	}
+	if t.Stream != "" {
+		m.Streams = []Stream{{ID: t.Stream, Track: t.Track}}
+	}
+	if t.CNAME != "" {
+		m.SSRCs = []SSRC{{ID: t.SSRC, CNAME: t.CNAME}}
+	}
+}
+
+// proto returns the proto of a first offer.
+func (t *Transport) proto() string {
+	if t.Profile == WebRTC {
+		return "UDP/TLS/RTP/SAVPF"
+	}
+	return "RTP/AVP"
+}
+
+// check tells whether our endpoint can work with the author of the section.
+func (m *Media) check() error {
+	switch m.Profile() {
+	case RTP:
+		if !m.Address.IsValid() {
+			return fmt.Errorf("no literal address in c=: %w", ErrNotAcceptable)
+		}
+		return nil
+	case WebRTC:
+		return m.checkWebRTC()
+	}
+	return fmt.Errorf("profile %q: %w", m.Proto, ErrNotAcceptable)
+}
+
+func (m *Media) checkWebRTC() error {
+	if m.ICE.Ufrag == "" || m.ICE.Pwd == "" {
+		return fmt.Errorf("no ICE credentials: %w", ErrNotAcceptable)
+	}
+	if !iceString(m.ICE.Ufrag, 4) || !iceString(m.ICE.Pwd, 22) {
+		return fmt.Errorf("ICE credentials: %w", ErrMalformed)
+	}
+	if !m.RTCPMux {
+		// All calls of a worker share one port: there is none for RTCP.
+		return fmt.Errorf("no rtcp-mux: %w", ErrNotAcceptable)
+	}
+	if m.Setup == HoldConn {
+		return fmt.Errorf("setup:holdconn: %w", ErrNotAcceptable)
+	}
+	_, err := m.Fingerprint()
+	return err
+}
+
+// iceString checks the length and the alphabet of a ufrag or pwd (RFC 8839 §5.4).
+func iceString(s string, shortest int) bool {
+	if len(s) < shortest || len(s) > 256 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return true
 }
