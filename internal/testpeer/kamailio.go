@@ -23,10 +23,23 @@ const KamailioDomain = "kamailio.example"
 type Kamailio struct {
 	*Process
 	Port int
+	// WS is its port for SIP over WebSocket, 0 for none.
+	WS int
 }
 
 // StartKamailio starts it on a free port of 127.0.0.1 and returns when it answers.
 func StartKamailio(t testing.TB) *Kamailio {
+	t.Helper()
+	return startKamailio(t, 0)
+}
+
+// StartWebKamailio starts one that serves browsers, too, without a gateway before it.
+func StartWebKamailio(t testing.TB) *Kamailio {
+	t.Helper()
+	return startKamailio(t, FreePort(t))
+}
+
+func startKamailio(t testing.TB, ws int) *Kamailio {
 	t.Helper()
 	program := Require(t, "kamailio")
 	dir := t.TempDir()
@@ -34,9 +47,13 @@ func StartKamailio(t testing.TB) *Kamailio {
 	if err := os.WriteFile(file, kamailioConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k := &Kamailio{Port: FreePort(t)}
-	k.Process = Start(t, "kamailio", dir, program, "-DD", "-E", "-m", "32", "-M", "4",
-		"-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"), "-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port))
+	k := &Kamailio{Port: FreePort(t), WS: ws}
+	args := []string{"-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"),
+		"-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port)}
+	if ws != 0 {
+		args = append(args, "-A", fmt.Sprintf("WSPORT=%d", ws))
+	}
+	k.Process = Start(t, "kamailio", dir, program, args...)
 	k.ready(t, "answer to OPTIONS", func() bool {
 		status, err := exchange(k.Addr(), "OPTIONS", "sip:"+KamailioDomain, "ping", "")
 		return err == nil && status == 200

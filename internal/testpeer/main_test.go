@@ -1,0 +1,5 @@
+package testpeer
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }
