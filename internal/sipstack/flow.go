@@ -1,0 +1,287 @@
+package sipstack
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// Flow is where messages come from and go to: a connection of TCP or
+// WebSocket, or, for UDP, a listener and the address of a peer. Its methods may
+// be called concurrently.
+//
+// A connection has one *Flow for its life, which may be compared. For UDP there
+// is a new one for each datagram; compare Remote.
+type Flow struct {
+	stack     *Stack
+	listener  *Listener // whose port SentBy names; nil for a Pipe
+	transport Transport
+	id        uint64
+	local     netip.AddrPort // zero for UDP: see Local
+	remote    netip.AddrPort
+	origin    string
+	resource  string
+
+	// UDP
+	datagram func(p []byte, to netip.AddrPort) error
+
+	// connections
+	conn   conn
+	done   chan struct{}
+	keep   *time.Timer // sends WebSocket pings
+	log    *slog.Logger
+	active int // server transactions without a final response; guarded by table.mu
+	owned  map[transaction]struct{}
+
+	mu        sync.Mutex // guards all below; never held over I/O
+	connected bool       // false while it is dialled
+	closed    bool
+	writing   bool // a writer goroutine runs
+	queue     []outgoing
+	queued    int // octets in queue
+	writers   sync.WaitGroup
+}
+
+// conn is what carries the messages of a flow.
+type conn interface {
+	// write sends one frame. It may block until the deadline of the connection.
+	write(outgoing) error
+	// close ends reads and writes at once. The reason is told to the peer where
+	// the protocol can and the socket takes it.
+	close(reason closeReason)
+}
+
+// outgoing is one frame on its way out.
+type outgoing struct {
+	kind frameKind
+	data []byte
+}
+
+type frameKind int
+
+const (
+	frameMessage frameKind = iota // a SIP message
+	framePong                     // the CRLF that answers a double CRLF (RFC 5626 §4.4.1)
+	framePing                     // WebSocket ping
+	frameEcho                     // WebSocket pong
+)
+
+// closeReason tells why a flow is closed by us.
+type closeReason int
+
+const (
+	byPeer      closeReason = iota // or by an error of the socket
+	byUser                         // Flow.Close
+	goingAway                      // the stack ends
+	overflow                       // the peer does not drain
+	badProtocol                    // what the peer sends makes no sense
+	badText                        // text that is not UTF-8
+	tooBig
+)
+
+var errClosedFlow = fmt.Errorf("%w: flow is closed", ErrTransport)
+
+// ID names a connection in the stack: random and never 0. It is 0 for UDP,
+// where there is nothing that could be found again.
+func (f *Flow) ID() uint64 { return f.id }
+
+// Transport tells how messages travel.
+func (f *Flow) Transport() Transport { return f.transport }
+
+// Remote is the address of the peer.
+func (f *Flow) Remote() netip.AddrPort { return f.remote }
+
+// Local is our address as the peer reaches it, as far as this machine knows: a
+// UDP listener on all addresses gives the one that the routing table chooses.
+func (f *Flow) Local() netip.AddrPort {
+	if f.local.IsValid() || f.listener == nil {
+		return f.local
+	}
+	return netip.AddrPortFrom(f.listener.localFor(f.remote), f.listener.addr.Port())
+}
+
+// SentBy is host:port for Via and Record-Route on this flow: the public address
+// if one is configured, else the local one, with the port of the listener. A
+// peer on this machine's loopback is given the local address in any case.
+func (f *Flow) SentBy() string {
+	host, port := f.Local().Addr(), f.Local().Port()
+	if f.listener != nil {
+		port = f.listener.addr.Port()
+	}
+	if public := f.stack.cfg.PublicAddress; public.IsValid() && !f.remote.Addr().IsLoopback() {
+		host = public
+	}
+	return netip.AddrPortFrom(host, port).String()
+}
+
+// Origin is the Origin header of a WebSocket's upgrade; "" without one.
+func (f *Flow) Origin() string { return f.origin }
+
+// RequestURI is the path and query of a WebSocket's upgrade.
+func (f *Flow) RequestURI() string { return f.resource }
+
+// Done is closed when the flow has ended, for UDP when the stack has.
+func (f *Flow) Done() <-chan struct{} {
+	if f.conn == nil {
+		return f.stack.done
+	}
+	return f.done
+}
+
+// String names the flow in logs.
+func (f *Flow) String() string { return string(f.transport) + " " + f.remote.String() }
+
+// Send transmits a message as it is: no Via is added, no transaction made. It
+// does not wait: on a connection the message joins a bounded queue, and a peer
+// that lets it overflow is disconnected. The error wraps ErrTransport.
+func (f *Flow) Send(msg sip.Message) error {
+	return f.transmit(marshal(msg))
+}
+
+// transmit sends one marshalled message.
+func (f *Flow) transmit(data []byte) error {
+	f.stack.logMessage("sent", f, data)
+	if f.conn == nil {
+		if err := f.datagram(data, f.remote); err != nil {
+			return fmt.Errorf("%w: %w", ErrTransport, err)
+		}
+		return nil
+	}
+	return f.enqueue(outgoing{frameMessage, data})
+}
+
+// enqueue puts a frame into the queue and sees to it that somebody writes it.
+func (f *Flow) enqueue(o outgoing) error {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return errClosedFlow
+	}
+	if len(f.queue) >= f.stack.limits.QueueMessages || f.queued+len(o.data) > f.stack.limits.QueueBytes {
+		f.mu.Unlock()
+		f.stack.guard.brief("peer does not drain", "flow", f.id, "remote", f.remote)
+		f.closeWith(overflow)
+		return fmt.Errorf("%w: peer does not drain", ErrTransport)
+	}
+	f.queue = append(f.queue, o)
+	f.queued += len(o.data)
+	f.wake()
+	f.mu.Unlock()
+	return nil
+}
+
+// wake starts the writer if there is something to write; f.mu is held. There is
+// a writer only while there is work, so that an idle client costs one goroutine.
+func (f *Flow) wake() {
+	if f.connected && !f.writing && !f.closed && len(f.queue) > 0 {
+		f.writing = true
+		f.writers.Go(f.writeLoop) // awaited by serve
+	}
+}
+
+// writeLoop drains the queue. A write that fails or takes too long ends the
+// flow.
+func (f *Flow) writeLoop() {
+	for {
+		f.mu.Lock()
+		if len(f.queue) == 0 || f.closed {
+			f.writing = false
+			f.queue = nil
+			f.mu.Unlock()
+			return
+		}
+		o := f.queue[0]
+		f.queue[0] = outgoing{}
+		f.queue = f.queue[1:]
+		f.queued -= len(o.data)
+		f.mu.Unlock()
+		if err := f.conn.write(o); err != nil {
+			f.log.Debug("write", "err", err)
+			f.closeWith(byPeer)
+		}
+	}
+}
+
+// Close ends a connection; what is still queued is lost. It does nothing for
+// UDP. FlowClosed follows from another goroutine.
+func (f *Flow) Close() { f.closeWith(byUser) }
+
+func (f *Flow) closeWith(reason closeReason) {
+	if f.conn == nil {
+		return
+	}
+	f.mu.Lock()
+	first := !f.closed
+	f.closed = true
+	f.queue, f.queued = nil, 0
+	f.mu.Unlock()
+	if first {
+		f.conn.close(reason)
+	}
+}
+
+// serve is the life of a connection, on its reader goroutine: read until the
+// connection ends, then take it out of everything.
+func (f *Flow) serve(readLoop func() error) {
+	f.mu.Lock()
+	f.connected = true
+	f.wake()
+	f.mu.Unlock()
+	f.log.Debug("flow up")
+	err := func() (err error) {
+		defer f.stack.guard.recover("reader", &err)
+		return readLoop()
+	}()
+	f.end(err)
+}
+
+// end takes a flow out of everything.
+func (f *Flow) end(err error) {
+	f.closeWith(byPeer)
+	if f.keep != nil {
+		f.keep.Stop()
+	}
+	f.writers.Wait()
+	f.stack.remove(f)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		f.log.Debug("flow down", "err", err)
+	} else {
+		f.log.Debug("flow down")
+	}
+	f.stack.table.flowClosed(f)
+	close(f.done)
+	f.stack.guard.call(func() { f.stack.handler.FlowClosed(f) })
+}
+
+// newFlow makes the flow of a connection.
+func (s *Stack) newFlow(l *Listener, t Transport, local, remote netip.AddrPort) *Flow {
+	return &Flow{
+		stack: s, listener: l, transport: t, done: make(chan struct{}),
+		local: unmap(local), remote: unmap(remote),
+		log: s.log.With("transport", strings.ToLower(string(t)), "remote", unmap(remote)),
+	}
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// addrPort reads what the net package gives for TCP and UDP sockets.
+func addrPort(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return unmap(a.AddrPort())
+	case *net.UDPAddr:
+		return unmap(a.AddrPort())
+	}
+	host, port, _ := net.SplitHostPort(a.String())
+	n, _ := strconv.ParseUint(port, 10, 16)
+	ip, _ := netip.ParseAddr(host)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(n))
+}

@@ -1,0 +1,3 @@
+package sipstack
+
+func (s *Stack) logMessage(verb string, f *Flow, data []byte) {}
