@@ -20,7 +20,7 @@ type phone struct {
 	t   testing.TB
 	o   phoneOptions
 	ws  *websocket.Conn
-	out sync.Mutex // a WebSocket has one writer
+	out sync.Mutex // a WebSocket has one writer; guards ws and read
 
 	host, user, instance string // of Contact and Via
 	registration         string // Call-ID
@@ -57,26 +57,36 @@ func newPhone(t testing.TB, o phoneOptions) *phone {
 	t.Helper()
 	p := &phone{t: t, o: o, host: token(12) + ".invalid", user: token(8), registration: token(22),
 		instance: "8f1fa16a-1165-4a96-8341-785b1ef2" + token(2) + "01",
-		read:     make(chan struct{}), incoming: make(chan *call, 64), pending: map[string]transaction{}, calls: map[string]*call{}}
+		incoming: make(chan *call, 64), pending: map[string]transaction{}, calls: map[string]*call{}}
 	if o.sipml5 {
 		p.host, p.user = "df7jal23ls0d.invalid", o.user // the same for every sipML5 page in the world
 	}
-	h := http.Header{}
-	if o.origin != "" {
-		h.Set("Origin", o.origin)
-	}
-	dialer := websocket.Dialer{Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second}
-	ws, response, err := dialer.DialContext(t.Context(), o.url, h)
-	if err != nil {
-		t.Fatalf("WebSocket %s: %v (%v)", o.url, err, response)
-	}
-	if ws.Subprotocol() != "sip" {
-		t.Errorf("the server chose subprotocol %q", ws.Subprotocol())
-	}
-	p.ws = ws
-	go p.readLoop()
+	p.connect()
 	t.Cleanup(p.close)
 	return p
+}
+
+// connect opens the WebSocket; after lose, that is what JsSIP does by itself, to register again
+// then with the same Contact and +sip.instance while its calls go on.
+func (p *phone) connect() {
+	p.t.Helper()
+	h := http.Header{}
+	if p.o.origin != "" {
+		h.Set("Origin", p.o.origin)
+	}
+	dialer := websocket.Dialer{Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second}
+	ws, response, err := dialer.DialContext(p.t.Context(), p.o.url, h)
+	if err != nil {
+		p.t.Fatalf("WebSocket %s: %v (%v)", p.o.url, err, response)
+	}
+	if ws.Subprotocol() != "sip" {
+		p.t.Errorf("the server chose subprotocol %q", ws.Subprotocol())
+	}
+	read := make(chan struct{})
+	p.out.Lock()
+	p.ws, p.read = ws, read
+	p.out.Unlock()
+	go p.readLoop(ws, read)
 }
 
 // close ends the connection as a closed tab does, with a Close frame. It may be called again.
@@ -92,10 +102,10 @@ func (p *phone) lose() {
 }
 
 // readLoop handles each message in turn until the connection ends.
-func (p *phone) readLoop() {
-	defer close(p.read)
+func (p *phone) readLoop(ws *websocket.Conn, ended chan<- struct{}) {
+	defer close(ended)
 	for {
-		_, text, err := p.ws.ReadMessage()
+		_, text, err := ws.ReadMessage()
 		if err != nil {
 			return
 		}

@@ -18,6 +18,7 @@ import (
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,35 +61,56 @@ type webMedia struct {
 	in        received
 }
 
-// received is what a webMedia has heard so far.
-type received struct {
-	first    time.Time // of the first RTP packet
-	packets  int
-	pcm      []int16 // the last second of PCMU
-	opaque   int     // Opus packets with exactly our own octets
-	ssrcs    map[uint32]bool
-	gaps     int // sequence numbers that did not follow
-	last     uint16
-	bad      int // packets that did not authenticate
-	rtcp     int
-	payloads map[uint8]int
-}
-
 // opusPayload stands for an Opus frame: the gateway must carry it bit by bit.
 var opusPayload = bytes.Repeat([]byte{0xfc, 0x12, 0x34, 0x56}, 20)
 
-// webCodecs are the formats of a browser's offer, in its order and with its payload types.
+// format is one payload type of a description: what its rtpmap says.
+type format struct {
+	pt      uint8
+	mapping string
+}
+
+// webCodecs are the formats of a browser's offer, in its order and with its payload types; further
+// attributes follow the number.
 var webCodecs = []struct {
-	name, attributes string
-	pt               uint8
+	name string
+	format
+	attributes []string
 }{
-	{"opus", "a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n", 111},
-	{"G722", "a=rtpmap:9 G722/8000\r\n", 9},
-	{"PCMU", "a=rtpmap:0 PCMU/8000\r\n", 0},
-	{"PCMA", "a=rtpmap:8 PCMA/8000\r\n", 8},
-	{"iLBC", "a=rtpmap:102 ILBC/8000\r\n", 102},
-	{"dtmf48", "a=rtpmap:110 telephone-event/48000\r\n", 110},
-	{"dtmf", "a=rtpmap:126 telephone-event/8000\r\n", 126},
+	{"opus", format{111, "opus/48000/2"}, []string{"rtcp-fb:%d transport-cc", "fmtp:%d minptime=10;useinbandfec=1"}},
+	{"G722", format{9, "G722/8000"}, nil},
+	{"PCMU", format{0, "PCMU/8000"}, nil},
+	{"PCMA", format{8, "PCMA/8000"}, nil},
+	{"iLBC", format{102, "ILBC/8000"}, nil},
+	{"dtmf48", format{110, "telephone-event/48000"}, nil},
+	{"dtmf", format{126, "telephone-event/8000"}, nil},
+}
+
+// spoken returns the formats that a peer with these codecs offers.
+func spoken(codecs []string) []format {
+	var formats []format
+	for _, c := range webCodecs {
+		if slices.Contains(codecs, c.name) {
+			formats = append(formats, c.format)
+		}
+	}
+	return formats
+}
+
+// lines writes the formats' attributes.
+func lines(formats []format) string {
+	var b strings.Builder
+	for _, f := range formats {
+		fmt.Fprintf(&b, "a=rtpmap:%d %s\r\n", f.pt, f.mapping)
+		for _, c := range webCodecs {
+			for _, a := range c.attributes {
+				if c.mapping == f.mapping {
+					fmt.Fprintf(&b, "a="+a+"\r\n", f.pt)
+				}
+			}
+		}
+	}
+	return b.String()
 }
 
 // newWebMedia gathers its candidate and sends nothing until a description of the other side comes.
@@ -142,26 +164,21 @@ func (m *webMedia) close() {
 
 // description writes ours; setup is actpass in an offer, and mid and formats are those of the
 // offer in an answer.
-func (m *webMedia) description(setup, mid, direction string, codecs []string) string {
+func (m *webMedia) description(setup, mid, direction string, formats []format) string {
 	m.mu.Lock()
 	m.version++
 	version := m.version
 	m.mu.Unlock()
-	var formats, attributes strings.Builder
-	for _, c := range webCodecs {
-		for _, name := range codecs {
-			if name == c.name {
-				fmt.Fprintf(&formats, " %d", c.pt)
-				attributes.WriteString(c.attributes)
-			}
-		}
+	var numbers strings.Builder
+	for _, f := range formats {
+		fmt.Fprintf(&numbers, " %d", f.pt)
 	}
 	id, _ := identity()
 	return fmt.Sprintf("v=0\r\no=- %d %d IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE %s\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS stream\r\n", uint64(m.ssrc)<<8, version, mid) +
-		fmt.Sprintf("m=audio %d UDP/TLS/RTP/SAVPF%s\r\nc=IN IP4 %s\r\na=rtcp:9 IN IP4 0.0.0.0\r\n", m.local.Port(), formats.String(), m.local.Address()) +
+		fmt.Sprintf("m=audio %d UDP/TLS/RTP/SAVPF%s\r\nc=IN IP4 %s\r\na=rtcp:9 IN IP4 0.0.0.0\r\n", m.local.Port(), numbers.String(), m.local.Address()) +
 		fmt.Sprintf("a=candidate:%s\r\na=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=ice-options:trickle\r\n", m.local.Marshal(), m.ufrag, m.pwd) +
 		fmt.Sprintf("a=fingerprint:%s\r\na=setup:%s\r\na=mid:%s\r\na=%s\r\na=msid:stream track\r\na=rtcp-mux\r\na=rtcp-rsize\r\n", id, setup, mid, direction) +
-		attributes.String() + fmt.Sprintf("a=ssrc:%d cname:testpeer\r\na=ssrc:%d msid:stream track\r\n", m.ssrc, m.ssrc)
+		lines(formats) + fmt.Sprintf("a=ssrc:%d cname:testpeer\r\na=ssrc:%d msid:stream track\r\n", m.ssrc, m.ssrc)
 }
 
 // offer describes this side, or re-describes it with another direction.
@@ -170,7 +187,7 @@ func (m *webMedia) offer(direction string) string {
 	m.direction = direction
 	m.mu.Unlock()
 	// Browsers offer actpass again when there is an association already (RFC 8842 §5.2).
-	return m.description("actpass", "0", direction, m.codecs)
+	return m.description("actpass", "0", direction, spoken(m.codecs))
 }
 
 // answer takes an offer, connects to its sender and returns the answer.
@@ -179,10 +196,11 @@ func (m *webMedia) answer(offer string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var shared []string
-	for _, c := range webCodecs {
-		if _, ok := o.formats[c.pt]; ok && contains(m.codecs, c.name) {
-			shared = append(shared, c.name)
+	// The offer's numbers and order (RFC 3264 §6.1), whatever ours would be.
+	var shared []format
+	for _, f := range o.formats {
+		if slices.ContainsFunc(spoken(m.codecs), func(own format) bool { return strings.EqualFold(own.mapping, f.mapping) }) {
+			shared = append(shared, f)
 		}
 	}
 	if len(shared) == 0 {
@@ -196,6 +214,7 @@ func (m *webMedia) answer(offer string) (string, error) {
 	if o.setup == "active" {
 		setup = "passive"
 	}
+	o.formats = shared
 	if err := m.setRemote(o, setup == "active"); err != nil {
 		return "", err
 	}
@@ -220,7 +239,11 @@ func (m *webMedia) setRemote(d *webSDP, client bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.remote
-	m.remote, m.payload = d, d.first
+	first := slices.IndexFunc(d.formats, func(f format) bool { return !strings.HasPrefix(f.mapping, "telephone-event") })
+	if first < 0 {
+		return errors.New("no audio format")
+	}
+	m.remote, m.payload = d, d.formats[first].pt
 	if old != nil {
 		if d.fingerprint != old.fingerprint || d.ufrag != old.ufrag || d.pwd != old.pwd {
 			return errors.New("the gateway's ICE or DTLS identity changed within a call")
@@ -349,109 +372,6 @@ func toneFrame(tone float64, phase int) []byte {
 		frame[i] = EncodeMuLaw(int16(8000 * math.Sin(2*math.Pi*tone*float64(phase+i)/8000)))
 	}
 	return frame
-}
-
-// receive takes SRTP and SRTCP until split ends.
-func (m *webMedia) receive(packets <-chan []byte, decrypt *srtp.Context) {
-	for p := range packets {
-		// RFC 5761 §4: packet types 192 to 223 are RTCP's.
-		if p[1] >= 192 && p[1] <= 223 {
-			_, err := decrypt.DecryptRTCP(nil, p, nil)
-			m.mu.Lock()
-			if err != nil {
-				m.in.bad++
-			} else {
-				m.in.rtcp++
-			}
-			m.mu.Unlock()
-			continue
-		}
-		plain, err := decrypt.DecryptRTP(nil, p, nil)
-		var packet rtp.Packet
-		if err == nil {
-			err = packet.Unmarshal(plain)
-		}
-		m.mu.Lock()
-		if err != nil {
-			m.in.bad++
-		} else {
-			m.in.take(&packet)
-		}
-		m.mu.Unlock()
-	}
-}
-
-// take counts one packet. The caller holds the lock.
-func (r *received) take(p *rtp.Packet) {
-	if r.packets == 0 {
-		r.first = time.Now()
-	} else if p.SequenceNumber != r.last+1 {
-		r.gaps++
-	}
-	r.last = p.SequenceNumber
-	r.packets++
-	r.ssrcs[p.SSRC] = true
-	r.payloads[p.PayloadType]++
-	if p.PayloadType == 0 {
-		for _, b := range p.Payload {
-			r.pcm = append(r.pcm, DecodeMuLaw(b))
-		}
-		r.pcm = r.pcm[max(0, len(r.pcm)-8000):]
-	}
-	if bytes.Equal(p.Payload, opusPayload) {
-		r.opaque++
-	}
-}
-
-// heard returns a copy of what has been received.
-func (m *webMedia) heard() received {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.in
-	r.pcm = append([]int16(nil), r.pcm...)
-	return r
-}
-
-// forget empties the ear, so that what is heard next is new.
-func (m *webMedia) forget() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.in.pcm, m.in.opaque, m.in.packets = nil, 0, 0
-}
-
-// setTone changes what is sent.
-func (m *webMedia) setTone(tone float64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tone = tone
-}
-
-// awaitTone waits until the tone of that frequency is what is heard in the last fifth of a second.
-func (m *webMedia) awaitTone(frequency float64) {
-	m.t.Helper()
-	Eventually(m.t, 20*time.Second, fmt.Sprintf("%v Hz at the browser's side", frequency), func() bool {
-		m.mu.Lock()
-		failed := m.failed
-		m.mu.Unlock()
-		if failed != nil {
-			m.t.Fatal(failed)
-		}
-		pcm := m.heard().pcm
-		got, share := Tone(pcm[max(0, len(pcm)-1600):], 8000, 440, 500, 600, 700, 800, 1000)
-		return got == frequency && share > 0.8
-	})
-}
-
-// awaitSilence waits until no audio has come for half a second.
-func (m *webMedia) awaitSilence() {
-	m.t.Helper()
-	quiet, count := time.Now(), -1
-	Eventually(m.t, 20*time.Second, "silence at the browser's side", func() bool {
-		if n := m.heard().packets; n != count {
-			quiet, count = time.Now(), n
-		}
-		return time.Since(quiet) > 500*time.Millisecond
-	})
 }
 
 // identity is the certificate that all webMedia of a run share: P-256, as browsers have it.

@@ -100,15 +100,14 @@ func asServer(options []dtls.Option) []dtls.ServerOption {
 type webSDP struct {
 	ufrag, pwd, fingerprint, setup, mid, direction string
 	candidates                                     []string
-	formats                                        map[uint8]bool
-	first                                          uint8 // payload type to send
+	formats                                        []format
 }
 
 // parseWebSDP reads the gateway's description as a browser would, and refuses what a browser
 // refuses: no fingerprint, no ICE, no mux, no candidate.
 func parseWebSDP(text string) (*webSDP, error) {
-	d := &webSDP{direction: "sendrecv", formats: map[uint8]bool{}}
-	events := map[string]bool{}
+	d := &webSDP{direction: "sendrecv"}
+	maps := map[string]string{"0": "PCMU/8000", "8": "PCMA/8000", "9": "G722/8000"}
 	var profile, port, order string
 	mux := false
 	for line := range strings.Lines(text) {
@@ -136,9 +135,9 @@ func parseWebSDP(text string) (*webSDP, error) {
 			d.mid = value
 		case key == "candidate":
 			d.candidates = append(d.candidates, value)
-		case key == "rtpmap" && strings.Contains(value, "telephone-event"):
-			pt, _, _ := strings.Cut(value, " ")
-			events[pt] = true
+		case key == "rtpmap":
+			pt, mapping, _ := strings.Cut(value, " ")
+			maps[pt] = mapping
 		case line == "a=rtcp-mux":
 			mux = true
 		case slices.Contains([]string{"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"}, line):
@@ -151,26 +150,14 @@ func parseWebSDP(text string) (*webSDP, error) {
 	if d.ufrag == "" || d.pwd == "" || d.fingerprint == "" || d.setup == "" || !mux || len(d.candidates) == 0 {
 		return nil, fmt.Errorf("no description a browser would take:\n%s", text)
 	}
-	return d, d.read(order, events)
-}
-
-// read notes the formats and which of them is to be sent: the first that is audio.
-func (d *webSDP) read(order string, events map[string]bool) error {
-	chosen := false
 	for f := range strings.FieldsSeq(order) {
 		pt, err := strconv.ParseUint(f, 10, 7)
-		if err != nil {
-			return fmt.Errorf("format %q", f)
+		if err != nil || maps[f] == "" {
+			return nil, fmt.Errorf("format %q, map %q", f, maps[f])
 		}
-		d.formats[uint8(pt)] = true
-		if !chosen && !events[f] {
-			d.first, chosen = uint8(pt), true
-		}
+		d.formats = append(d.formats, format{uint8(pt), maps[f]})
 	}
-	if !chosen {
-		return errors.New("no audio format")
-	}
-	return nil
+	return d, nil
 }
 
 // reverse is the answer's direction to an offer's (RFC 3264 §6.1).
@@ -183,8 +170,6 @@ func reverse(direction string) string {
 	}
 	return direction
 }
-
-func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
 // token returns n random letters.
 func token(n int) string {
