@@ -70,10 +70,16 @@ func TestCheck(t *testing.T) {
 			"www/b.go": "// Package www is also.\npackage www",
 		}, []string{"www: has a package doc in each of www/a.go, www/b.go"}},
 		{"another doc", map[string]string{"www/w.go": "// This is www.\npackage www"}, []string{`www/w.go: the package doc begins "Package www "`}},
-		{"no name", map[string]string{"internal/api/util/u.go": "// Package util is.\npackage util"},
-			[]string{"internal/api/util: a package called util has no name yet"}},
-		{"no rank", map[string]string{"internal/new/n.go": "// Package new is.\npackage new"},
-			[]string{"internal/new: has no rank: place it in archtest.Ranks and in ARCHITECTURE.md"}},
+		{
+			"no name",
+			map[string]string{"internal/api/util/u.go": "// Package util is.\npackage util"},
+			[]string{"internal/api/util: a package called util has no name yet"},
+		},
+		{
+			"no rank",
+			map[string]string{"internal/new/n.go": "// Package new is.\npackage new"},
+			[]string{"internal/new: has no rank: place it in archtest.Ranks and in ARCHITECTURE.md"},
+		},
 		{"test package in the program", map[string]string{
 			"proxy/p.go":             "// Package proxy is.\npackage proxy\nimport \"webrtc2sip/internal/testpeer\"",
 			"internal/testpeer/t.go": "// Package testpeer is.\npackage testpeer",

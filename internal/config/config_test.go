@@ -65,8 +65,10 @@ func TestShipped(t *testing.T) {
 		{Protocol: "ws", Address: local, Port: 10060},
 		{Protocol: "http", Address: local, Port: 10080},
 	}
-	want.PBX = &PBX{Address: netip.AddrPortFrom(local, 10090), Realm: "demo.example",
-		Users: []User{{"1000", "demo-1000"}, {"1001", "demo-1001"}, {"1002", "demo-1002"}}}
+	want.PBX = &PBX{
+		Address: netip.AddrPortFrom(local, 10090), Realm: "demo.example",
+		Users: []User{{"1000", "demo-1000"}, {"1001", "demo-1001"}, {"1002", "demo-1002"}},
+	}
 	if d := diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
@@ -97,9 +99,11 @@ func TestOldFile(t *testing.T) {
 	if d := diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
-	wantNames := []string{"6 transport", "8 enable-100rel", "9 enable-media-coder", "10 enable-videojb", "11 video-size-pref",
+	wantNames := []string{
+		"6 transport", "8 enable-100rel", "9 enable-media-coder", "10 enable-videojb", "11 video-size-pref",
 		"12 avpf-tail-length", "13 srtp-mode", "14 srtp-type", "15 dtmf-type", "16 codecs", "17 codec-opus-maxrates", "18 stun-server",
-		"21 database", "22 account-mail", "23 account-sip-caller"}
+		"21 database", "22 account-mail", "23 account-sip-caller",
+	}
 	if d := diff(wantNames, names); d != "" {
 		t.Errorf("warnings (-want +got):\n%s", d)
 	}
@@ -122,8 +126,11 @@ func TestRight(t *testing.T) {
 			c.Transports = []Transport{{Protocol: "https", Address: addr("2001:db8::1"), Port: 443, Line: 2}}
 		}},
 		{"<transport>tcp;[::1];5060</transport><transport>ws;127.0.0.1;5060</transport><transport>udp;*;5060</transport>", func(c *Config) {
-			c.Transports = []Transport{{Protocol: "tcp", Address: addr("::1"), Port: 5060, Line: 2},
-				{Protocol: "ws", Address: addr("127.0.0.1"), Port: 5060, Line: 2}, {Protocol: "udp", Port: 5060, Line: 2}}
+			c.Transports = []Transport{
+				{Protocol: "tcp", Address: addr("::1"), Port: 5060, Line: 2},
+				{Protocol: "ws", Address: addr("127.0.0.1"), Port: 5060, Line: 2},
+				{Protocol: "udp", Port: 5060, Line: 2},
+			}
 		}},
 		{"<ssl-certificates>key.pem;cert.pem;*</ssl-certificates>", func(c *Config) { c.Certificates = &Certificates{Key: "key.pem", Cert: "cert.pem"} }},
 		{"<ssl-certificates>key.pem;cert.pem;ca.pem;YES</ssl-certificates>", func(c *Config) {
@@ -157,8 +164,12 @@ func TestRight(t *testing.T) {
 		}},
 		{"<allow-next-hop>*</allow-next-hop>", func(c *Config) { c.AllowNextHops = []NextHop{{Any: true}} }},
 		{"<allow-next-hop>192.0.2.0/24</allow-next-hop>\n<allow-next-hop>192.0.2.9</allow-next-hop>\n<allow-next-hop>2001:db8::/32</allow-next-hop>\n<allow-next-hop>PBX.example.org.</allow-next-hop>", func(c *Config) {
-			c.AllowNextHops = []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Prefix: netip.MustParsePrefix("192.0.2.9/32")},
-				{Prefix: netip.MustParsePrefix("2001:db8::/32")}, {Host: "pbx.example.org"}}
+			c.AllowNextHops = []NextHop{
+				{Prefix: netip.MustParsePrefix("192.0.2.0/24")},
+				{Prefix: netip.MustParsePrefix("192.0.2.9/32")},
+				{Prefix: netip.MustParsePrefix("2001:db8::/32")},
+				{Host: "pbx.example.org"},
+			}
 		}},
 		{"<allow-origin>*</allow-origin>\n<allow-origin>null</allow-origin>\n<allow-origin>HTTPS://Phone.example.org:8443</allow-origin>", func(c *Config) {
 			c.AllowOrigins = []string{"*", "null", "https://phone.example.org:8443"}
