@@ -50,7 +50,8 @@ func MakeAnswer(offer, sent, answer *Description, t Transport) (*Description, er
 		}
 		d.Media = append(d.Media, offer.Media[i].refused())
 	}
-	if m.Mid != "" && slices.Contains(offer.Bundle, m.Mid) {
+	// A BUNDLE group needs rtcp-mux (RFC 9143 §9.3), which phones get none of.
+	if m.RTCPMux && m.Mid != "" && slices.Contains(offer.Bundle, m.Mid) {
 		d.Bundle = []string{m.Mid}
 	}
 	return d, nil

@@ -1,0 +1,125 @@
+package offeranswer
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// seed returns the texts of the golden exchanges of one kind.
+func seed(f *testing.F, kind string) [][]byte {
+	f.Helper()
+	paths, err := filepath.Glob("testdata/*." + kind + ".sdp")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("no seeds of kind %s: %v", kind, err)
+	}
+	var texts [][]byte
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// What parses can be written, and what was written parses.
+func FuzzParse(f *testing.F) {
+	for _, kind := range []string{"offer", "sent", "answer", "reply"} {
+		for _, text := range seed(f, kind) {
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d, err := Parse(text)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("not ErrMalformed: %v", err)
+			}
+			return
+		}
+		d.Profile()
+		for i := range d.Media {
+			d.Media[i].RTP()
+			d.Media[i].RTCP()
+			_, _ = d.Media[i].Fingerprint()
+		}
+		written := d.Marshal()
+		// Spreading defaults over sections makes a text longer.
+		if len(written) > MaxSize {
+			return
+		}
+		if _, err := Parse(written); err != nil {
+			t.Fatalf("own text does not parse: %v\n%q", err, written)
+		}
+	})
+}
+
+// Whatever two parties say, what we make of it is an error that is known or a
+// description that parses and stays the same.
+func FuzzOfferAnswer(f *testing.F) {
+	answers := seed(f, "answer")
+	for i, offer := range seed(f, "offer") {
+		f.Add(offer, answers[i])
+	}
+	f.Fuzz(func(t *testing.T, offerText, answerText []byte) {
+		offer, err := Parse(offerText)
+		if err != nil {
+			return
+		}
+		toOfferer := browserSide()
+		if offer.Profile() == RTP {
+			toOfferer = phoneSide()
+		}
+		for _, toAnswerer := range []Transport{browserSide(), phoneSide()} {
+			sent, err := MakeOffer(offer, toAnswerer)
+			if err != nil {
+				checkError(t, err)
+				continue
+			}
+			checkText(t, sent.Marshal())
+			answer, err := Parse(answerText)
+			if err != nil {
+				continue
+			}
+			reply, err := MakeAnswer(offer, sent, answer, toOfferer)
+			if err != nil {
+				checkError(t, err)
+				continue
+			}
+			checkReply(t, offer, reply)
+			i, _ := sent.Audio()
+			PayloadMap(&sent.Media[i], &answer.Media[i])
+			toOfferer.Previous = reply
+			if again, err := MakeOffer(answer, toOfferer); err == nil && len(again.Media) < len(reply.Media) {
+				t.Errorf("re-offer with %d sections after %d", len(again.Media), len(reply.Media))
+			}
+		}
+	})
+}
+
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	for _, known := range []error{ErrMalformed, ErrNotAcceptable, ErrNoCommonCodec} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	t.Errorf("unknown error: %v", err)
+}
+
+// checkReply does not ask the strict parser: the sections that we refuse have
+// the media types and protos of the offer.
+func checkReply(t *testing.T, offer, reply *Description) {
+	t.Helper()
+	text := reply.Marshal()
+	again, err := Parse(text)
+	if err != nil {
+		t.Fatalf("answer does not parse: %v\n%q", err, text)
+	}
+	if len(again.Media) != len(offer.Media) {
+		t.Errorf("sections of the answer: got %d, want %d", len(again.Media), len(offer.Media))
+	}
+}
