@@ -10,6 +10,7 @@ import (
 
 // TestIntegrationBaresip calls a telephone and is called by it, at Kamailio and at the demo PBX.
 func TestIntegrationBaresip(t *testing.T) {
+	t.Parallel()
 	kamailio := func(t *testing.T) (*Gateway, *phone, BaresipOptions, string) {
 		k := StartKamailio(t)
 		g := behind(t, k.Addr())

@@ -85,7 +85,7 @@ func (c *call) newRequest(method string) *message {
 // that the first webrtc2sip authenticated with; it must reach nobody else.
 func (p *phone) callContact() string {
 	if !p.o.sipml5 {
-		return "<" + p.contact(";ob") + ">"
+		return "<" + p.dialogContact(";ob") + ">"
 	}
 	v := fmt.Sprintf(`"%s"<%s>`, p.o.user, p.contact(";rtcweb-breaker="+p.o.breaker+";click2call=no"))
 	if p.o.breaker == "yes" {

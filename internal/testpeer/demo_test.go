@@ -40,7 +40,8 @@ func TestIntegrationRegisterAtPBX(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.register(600)
-			if r := p.register(0); p.ownContact(r) {
+			r := p.register(0)
+			if _, found := p.ownContact(r); found {
 				t.Errorf("a removed contact is still there:\n%s", r)
 			}
 		})
@@ -157,6 +158,7 @@ func TestIntegrationDemoNoAnswer(t *testing.T) {
 
 // TestIntegrationUsersCallEachOther: two pages, whose media needs no breaker, or gets it by policy.
 func TestIntegrationUsersCallEachOther(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"auto", "always"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()

@@ -1,12 +1,14 @@
 package testpeer
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,7 +208,18 @@ var build = sync.OnceValues(func() (string, error) {
 var built string
 
 // Main runs a package's tests and removes what StartGateway built. It is for TestMain.
+//
+// Tests with peers mostly wait, for rings and pauses of the peers, so that more of them run at a time
+// than the machine has cores, unless -parallel says otherwise.
 func Main(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if built != "" {
 		os.RemoveAll(built)

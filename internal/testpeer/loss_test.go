@@ -11,6 +11,7 @@ import (
 const grace = 10 * time.Second
 
 func TestIntegrationWebSocketLost(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*phone){"closed tab": (*phone).close, "lost network": (*phone).lose} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

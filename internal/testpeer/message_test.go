@@ -148,22 +148,38 @@ func splitList(s string) []string {
 	return append(parts, strings.TrimSpace(s[start:]))
 }
 
-// addrURI returns the URI of a name-addr or addr-spec (RFC 3261 §20.10).
-func addrURI(v string) string {
-	if _, after, ok := strings.Cut(v, "<"); ok {
-		uri, _, _ := strings.Cut(after, ">")
-		return uri
+// splitAddr takes a name-addr or addr-spec apart (RFC 3261 §20.10): its URI, and the header's parameters.
+func splitAddr(v string) (uri, params string) {
+	quote := false
+	for i, c := range v {
+		if c == '"' {
+			quote = !quote
+		}
+		if c == '<' && !quote {
+			uri, params, _ = strings.Cut(v[i+1:], ">")
+			return uri, params
+		}
 	}
-	uri, _, _ := strings.Cut(v, ";")
-	return strings.TrimSpace(uri)
+	uri, params, _ = strings.Cut(v, ";")
+	return strings.TrimSpace(uri), params
+}
+
+func addrURI(v string) string {
+	uri, _ := splitAddr(v)
+	return uri
 }
 
 // headerParam returns a parameter behind the URI of a From, To, Via or Contact value.
 func headerParam(v, name string) string {
-	if i := strings.LastIndexByte(v, '>'); i >= 0 {
-		v = v[i:]
-	}
-	for p := range strings.SplitSeq(v, ";") {
+	_, v = splitAddr(v)
+	quote := false
+	parts := strings.FieldsFunc(v, func(r rune) bool {
+		if r == '"' {
+			quote = !quote
+		}
+		return r == ';' && !quote
+	})
+	for _, p := range parts {
 		if key, value, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(key, name) {
 			return value
 		}
@@ -185,6 +201,9 @@ func TestMessageRoundTrip(t *testing.T) {
 	}
 	if again, err := parseMessage(m.String()); err != nil || again.String() != m.String() {
 		t.Errorf("%v: %s", err, m)
+	}
+	if got := headerParam(`<sip:a@b;x=1>;+sip.instance="<urn:uuid:1;2>";pub-gruu="sip:g@b;gr=1"`, "pub-gruu"); got != `"sip:g@b;gr=1"` {
+		t.Errorf("pub-gruu is %q", got)
 	}
 	for _, bad := range []string{"", "INVITE x\r\n\r\n", strings.Replace(text, ": 3", ": 4", 1)} {
 		if _, err := parseMessage(bad); err == nil {

@@ -11,6 +11,7 @@ import (
 // the peer say nothing about the gateway.
 
 func TestIntegrationSIPpToSIPp(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ uas, uac string }{
 		{"uas", "uac-bye"},
 		{"uas-bye", "uac"},
@@ -30,6 +31,7 @@ func TestIntegrationSIPpToSIPp(t *testing.T) {
 }
 
 func TestIntegrationSIPpThroughKamailio(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ uas, uac string }{
 		{"uas", "uac-bye"},
 		{"uas-bye", "uac"},

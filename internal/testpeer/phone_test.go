@@ -32,6 +32,7 @@ type phone struct {
 	mu      sync.Mutex // guards what follows
 	pending map[string]transaction
 	calls   map[string]*call
+	gruu    string     // public GRUU that the registrar granted (RFC 5627); JsSIP then puts it in Contact
 	strays  []*message // requests outside of any dialog of ours: MESSAGE, NOTIFY, OPTIONS
 }
 
@@ -49,6 +50,7 @@ type phoneOptions struct {
 	sipml5         bool   // message shapes of sipML5; of JsSIP otherwise
 	outbound       string // sipML5's outbound proxy, "host:port" of a UDP server
 	breaker        string // sipML5's rtcweb-breaker: "yes" or "no"
+	noPath         bool   // say nothing of Path, as the oldest sipML5 pages do
 	foreign        bool   // the server is not ours and may add received and rport to the Via
 }
 
@@ -198,7 +200,7 @@ func (p *phone) respond(req *message, status int, reason, tag, body string) {
 		}
 	}
 	if req.method == "INVITE" && status < 300 {
-		m.add("Contact", "<"+p.contact("")+">")
+		m.add("Contact", "<"+p.dialogContact("")+">")
 	}
 	if body != "" {
 		m.add("Content-Type", "application/sdp")
@@ -212,6 +214,17 @@ func (p *phone) contact(extra string) string {
 		return fmt.Sprintf("sip:%s@%s%s;transport=ws", p.user, p.host, extra)
 	}
 	return fmt.Sprintf("sip:%s@%s;transport=ws%s", p.user, p.host, extra)
+}
+
+// dialogContact is our URI in the requests and responses of calls.
+func (p *phone) dialogContact(extra string) string {
+	p.mu.Lock()
+	gruu := p.gruu
+	p.mu.Unlock()
+	if gruu != "" {
+		return gruu + extra // without transport=ws: only the Route tells the way to us
+	}
+	return p.contact(extra)
 }
 
 func (p *phone) aor() string { return fmt.Sprintf("sip:%s@%s", p.o.user, p.o.domain) }
@@ -271,8 +284,14 @@ func (p *phone) register(expires int) *message {
 	if r.status != 200 {
 		p.t.Fatalf("REGISTER: %d %s", r.status, r.reason)
 	}
-	if expires > 0 && !p.ownContact(r) {
+	own, ok := p.ownContact(r)
+	if expires > 0 && !ok {
 		p.t.Errorf("the 200 to REGISTER lacks our own contact %s, JsSIP ignores it:\n%s", p.contact(""), r)
+	}
+	if gruu := headerParam(own, "pub-gruu"); !p.o.sipml5 {
+		p.mu.Lock()
+		p.gruu = strings.Trim(gruu, `"`)
+		p.mu.Unlock()
 	}
 	return r
 }
@@ -287,13 +306,14 @@ func (p *phone) tryRegister(expires int) *message {
 	return r
 }
 
-func (p *phone) ownContact(r *message) bool {
+// ownContact finds our own contact among those of the registrar.
+func (p *phone) ownContact(r *message) (string, bool) {
 	for _, c := range r.all("Contact") {
 		if strings.HasPrefix(addrURI(c), fmt.Sprintf("sip:%s@%s", p.user, p.host)) {
-			return true
+			return c, true
 		}
 	}
-	return false
+	return "", false
 }
 
 func (p *phone) registerRequest(expires int, auth header) *message {
@@ -308,7 +328,9 @@ func (p *phone) registerRequest(expires int, auth header) *message {
 	if p.o.sipml5 {
 		m.add("Contact", fmt.Sprintf(`"%s"<%s>;click2call=no;expires=%d;+g.oma.sip-im;+audio;language="en,fr"`,
 			p.o.user, p.contact(";rtcweb-breaker="+p.o.breaker), expires))
-		m.add("Supported", "path")
+		if !p.o.noPath {
+			m.add("Supported", "path")
+		}
 		m.add("User-Agent", "IM-client/OMA1.0 sipML5-v1.2016.03.04")
 		m.add("Organization", "Doubango Telecom")
 	} else {

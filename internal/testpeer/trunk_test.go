@@ -20,6 +20,7 @@ func behind(t *testing.T, proxy string) *Gateway {
 // TestIntegrationSIPpAnswers calls SIPp's UAS scenarios through the gateway. SIPp echoes RTP, so that
 // what the browser sent by SRTP is what it hears.
 func TestIntegrationSIPpAnswers(t *testing.T) {
+	t.Parallel()
 	const callee = "sip:test@phones.example"
 	for _, c := range []struct {
 		scenario string
@@ -79,6 +80,13 @@ func TestIntegrationSIPpAnswers(t *testing.T) {
 			}
 			c.media.forget()
 			c.media.awaitTone(700)
+			c.hangUp()
+		}},
+		{"uas-held-bare", []func(*phoneOptions){sipml5("yes", "")}, func(t *testing.T, p *phone, c *call) {
+			c.awaitAnswer()
+			c.media.awaitTone(700)
+			c.reoffer("sendonly") // sipML5 takes its route set from the 200, which has none
+			c.reoffer("sendrecv")
 			c.hangUp()
 		}},
 		{"uas-holds", nil, func(t *testing.T, p *phone, c *call) {
@@ -147,6 +155,7 @@ func TestIntegrationNoCommonCodecInAnswer(t *testing.T) {
 
 // TestIntegrationSIPpCalls has SIPp call a browser that is registered at Kamailio.
 func TestIntegrationSIPpCalls(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		scenario string
 		run      func(t *testing.T, c *call)
@@ -213,11 +222,16 @@ func TestIntegrationKamailio(t *testing.T) {
 	t.Parallel()
 	k := StartKamailio(t)
 	g := behind(t, k.Addr())
+	noPath := func(o *phoneOptions) { o.noPath = true }
 	for name, p := range map[string]*phone{
-		"JsSIP":  atKamailio(t, g, "alice"),
-		"sipML5": atKamailio(t, g, "bob", sipml5("yes", k.Addr())),
+		"JsSIP":               atKamailio(t, g, "alice"),
+		"sipML5":              atKamailio(t, g, "bob", sipml5("yes", k.Addr())),
+		"sipML5 without Path": atKamailio(t, g, "carol", sipml5("yes", ""), noPath),
 	} {
 		t.Run(name, func(t *testing.T) {
+			if p.gruu == "" && !p.o.sipml5 {
+				t.Error("Kamailio granted no GRUU: its Contact is not what JsSIP would use")
+			}
 			uas := StartSIPp(t, "uas", SIPpOptions{})
 			k.Bind(t, "phone", uas.URI("phone"))
 			c := p.call("sip:phone@"+KamailioDomain, newWebMedia(t, 700))
@@ -231,6 +245,12 @@ func TestIntegrationKamailio(t *testing.T) {
 			in.answer(newWebMedia(t, 700))
 			in.media.awaitTone(700)
 			in.hangUp()
+			uac.Succeeds(t, 20*time.Second)
+
+			uac = StartSIPp(t, "uac-bye", SIPpOptions{Remote: k.Addr(), User: p.o.user})
+			in = p.accept() // its BYE finds our Contact, GRUU or not, by the Route alone
+			in.answer(newWebMedia(t, 700))
+			in.awaitRequest("BYE")
 			uac.Succeeds(t, 20*time.Second)
 
 			p.register(0)
