@@ -341,7 +341,7 @@ func TestByeWhileRinging(t *testing.T) {
 	p, _ := startPBX(t, nil)
 	u := newUA(t, p, "1000")
 	o := u.invite("sip:602@"+realm, "")
-	o.ok = o.next()
+	o.dialog(o.next())
 	o.bye()
 	if got := o.final().StatusCode; got != 487 {
 		t.Errorf("got %d, want 487", got)

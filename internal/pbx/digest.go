@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ const (
 // knows: the same answer after the same work.
 type authenticator struct {
 	realm string
+	log   *slog.Logger
 	key   [32]byte
 	now   func() time.Time
 	ha1   map[string]map[string]string // algorithm → user → H(user:realm:password)
@@ -73,9 +75,9 @@ type attempts struct {
 	since time.Time
 }
 
-func newAuthenticator(realm string, users []User) *authenticator {
+func newAuthenticator(realm string, users []User, log *slog.Logger) *authenticator {
 	a := &authenticator{
-		realm: realm, now: time.Now,
+		realm: realm, log: log, now: time.Now,
 		ha1: map[string]map[string]string{}, dummy: map[string]string{},
 		used: map[string]*counts{}, tries: map[trier]*attempts{},
 	}
@@ -124,7 +126,7 @@ func (a *authenticator) challenges(userAgent string, source netip.Addr, isStale 
 
 // knowsOnlyMD5 names user agents that give up when a challenge with another
 // algorithm stands first (JsSIP 3.13, SIP.js 0.21, sipp 3.6) or anywhere
-// (baresip 1), contrary to RFC 3261 §20.44 and RFC 8760 §2.4. An attacker who
+// (baresip 1, sipML5), contrary to RFC 3261 §20.44 and RFC 8760 §2.4. An attacker who
 // could make use of it by changing User-Agent could as well take the challenge
 // away, so it gives nothing that offering MD5 at all does not.
 func knowsOnlyMD5(userAgent string) bool {
@@ -134,7 +136,7 @@ func knowsOnlyMD5(userAgent string) bool {
 			return true
 		}
 	}
-	return false
+	return strings.Contains(ua, "sipml5")
 }
 
 // concerns tells whether credentials are for this realm. Digests that can't
@@ -305,7 +307,9 @@ func (a *authenticator) wrong(who trier) {
 		t = &attempts{since: a.now()}
 		a.tries[who] = t
 	}
-	t.wrong++
+	if t.wrong++; t.wrong == maxTries { // once: a guesser shall not fill the log
+		a.log.Warn("too many wrong passwords", "user", who.name, "remote", who.source)
+	}
 }
 
 // sweep forgets what no longer matters.

@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ type clock struct{ at time.Time }
 func (c *clock) now() time.Time { return c.at }
 
 func testAuthenticator() (*authenticator, *clock) {
-	a := newAuthenticator("demo.example", []User{{Name: "1000", Password: "secret"}})
+	a := newAuthenticator("demo.example", []User{{Name: "1000", Password: "secret"}}, slog.New(slog.DiscardHandler))
 	c := &clock{time.Unix(1_700_000_000, 0)}
 	a.now = c.now
 	return a, c

@@ -54,6 +54,9 @@ type stream struct {
 	payloads []uint8 // all that were agreed on, telephone-event included
 }
 
+// sends tells whether the peer wants to hear us, and where.
+func (s *stream) sends() bool { return s.dir.Sends() && s.to.IsValid() }
+
 // newMedia opens the sockets on a free even port and the one above, and starts
 // the reader, and the sender of a tone. Close ends both.
 func newMedia(s *service, local netip.Addr) (*media, error) {
@@ -255,6 +258,7 @@ func (m *media) description() *offeranswer.Description { return m.last }
 // ever sent where the peer's description says.
 func (m *media) readLoop() {
 	buf := make([]byte, maxPacket)
+	var withheld uint16 // packets not sent back: on hold
 	for {
 		n, _, err := m.conn.ReadFromUDPAddrPort(buf)
 		if errors.Is(err, net.ErrClosed) {
@@ -266,8 +270,15 @@ func (m *media) readLoop() {
 		}
 		m.heard.Store(time.Now().UnixNano())
 		m.received.Add(1)
-		if !m.service.tone {
-			// An own SSRC: the peer's own would look like a loop to it (RFC 3550 §8.2).
+		switch {
+		case m.service.tone:
+		case !s.sends():
+			withheld++
+		default:
+			// An own SSRC: the peer's own would look like a loop to it
+			// (RFC 3550 §8.2). And no gap in the sequence after a hold: it
+			// would count as loss.
+			binary.BigEndian.PutUint16(buf[2:], binary.BigEndian.Uint16(buf[2:])-withheld)
 			binary.BigEndian.PutUint32(buf[8:], m.ssrc)
 			m.send(s, buf[:n])
 		}
@@ -280,7 +291,8 @@ func (m *media) play() {
 		tick      = time.NewTicker(packetTime)
 		began     = time.Now()
 		packet    = make([]byte, rtpHeader+packetSamples)
-		next      uint64 // number of the packet
+		next      uint64 // 20 ms since it began, sent or not
+		sequence  uint16
 		wasSilent = true
 	)
 	defer tick.Stop()
@@ -296,7 +308,7 @@ func (m *media) play() {
 			due := uint64(now.Sub(began) / packetTime)
 			for next = max(next, due-min(due, 5)); next < due; next++ {
 				s := m.stream.Load()
-				if s == nil || !s.dir.Sends() || !s.to.IsValid() {
+				if s == nil || !s.sends() {
 					wasSilent = true
 					continue
 				}
@@ -305,7 +317,8 @@ func (m *media) play() {
 					packet[1] |= 0x80
 					wasSilent = false
 				}
-				binary.BigEndian.PutUint16(packet[2:], uint16(next))
+				sequence++
+				binary.BigEndian.PutUint16(packet[2:], sequence)
 				binary.BigEndian.PutUint32(packet[4:], uint32(next*packetSamples))
 				fillTone(packet[rtpHeader:], strings.EqualFold(s.codec.Codec, "PCMA"), next*packetSamples)
 				m.send(s, packet)
@@ -315,9 +328,6 @@ func (m *media) play() {
 }
 
 func (m *media) send(s *stream, packet []byte) {
-	if !s.dir.Sends() || !s.to.IsValid() {
-		return
-	}
 	if _, err := m.conn.WriteToUDPAddrPort(packet, s.to); err == nil {
 		m.sent.Add(1)
 	}

@@ -88,7 +88,7 @@ func New(cfg Config) (*PBX, error) {
 	p := &PBX{
 		cfg: cfg, log: cfg.Logger, timers: defaultTimers,
 		stack: sipstack.New(sipstack.Config{Logger: cfg.Logger}),
-		auth:  newAuthenticator(cfg.Realm, cfg.Users), registrar: newRegistrar(), tokens: newTokens(),
+		auth:  newAuthenticator(cfg.Realm, cfg.Users, cfg.Logger), registrar: newRegistrar(), tokens: newTokens(),
 		calls: map[dialogID]*call{}, forks: map[*fork]struct{}{},
 	}
 	l, err := p.stack.Listen(sipstack.UDP, cfg.Address)
@@ -241,7 +241,6 @@ func (p *PBX) authenticate(tx *sipstack.ServerTransaction, code int) (user strin
 	switch v {
 	case granted:
 	case throttled:
-		p.log.Warn("too many wrong passwords", "remote", tx.Flow().Remote(), "method", req.Method)
 		_ = tx.Reply(sip.StatusForbidden, "Too Many Attempts", sip.NewHeader("Retry-After", "60"))
 		return "", false
 	default:

@@ -270,8 +270,8 @@ func TestUserToUser(t *testing.T) {
 	hold := o.inside(sip.INVITE)
 	re := caller.send(hold)
 	mobile.respond(mobile.incoming(sip.INVITE), 200, "mobile")
-	if res := re.final(); res.StatusCode != 200 {
-		t.Errorf("re-INVITE: got %d, want 200", res.StatusCode)
+	if o.ok = re.final(); o.ok.StatusCode != 200 {
+		t.Errorf("re-INVITE: got %d, want 200", o.ok.StatusCode)
 	}
 	o.ack("")
 	<-mobile.acks

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -208,7 +209,8 @@ type outgoing struct {
 	invite    *sip.Request
 	ct        *sipstack.ClientTransaction
 	responses chan *sip.Response
-	ok        *sip.Response
+	ok        *sip.Response // the newest 2xx, or the 1xx of an early dialog
+	routes    []sip.Header  // of the first one
 	cseq      uint32
 }
 
@@ -284,9 +286,17 @@ func (o *outgoing) established(answer string) *sip.Response {
 	if res.StatusCode != 200 {
 		o.u.t.Fatalf("INVITE: got %d %s, want 200", res.StatusCode, res.Reason)
 	}
-	o.ok = res
+	o.dialog(res)
 	o.ack(answer)
 	return res
+}
+
+// dialog takes the route set of a response that makes a dialog (§12.1.2).
+func (o *outgoing) dialog(res *sip.Response) {
+	o.ok = res
+	for _, h := range res.GetHeaders("Record-Route") {
+		o.routes = append([]sip.Header{&sip.RouteHeader{Address: h.(*sip.RecordRouteHeader).Address}}, o.routes...)
+	}
 }
 
 func (o *outgoing) ack(answer string) {
@@ -303,15 +313,11 @@ func (o *outgoing) ack(answer string) {
 func (o *outgoing) inside(method sip.RequestMethod) *sip.Request {
 	o.u.t.Helper()
 	req := sip.NewRequest(method, *o.ok.Contact().Address.Clone())
-	var routes []sip.Header
-	for _, h := range o.ok.GetHeaders("Record-Route") {
-		routes = append([]sip.Header{&sip.RouteHeader{Address: h.(*sip.RecordRouteHeader).Address}}, routes...)
-	}
 	hops, callID := sip.MaxForwardsHeader(70), *o.invite.CallID()
 	if method != sip.ACK {
 		o.cseq++
 	}
-	for _, h := range append(routes, &hops, sip.HeaderClone(o.invite.From()), sip.HeaderClone(o.ok.To()), &callID,
+	for _, h := range append(slices.Clone(o.routes), &hops, sip.HeaderClone(o.invite.From()), sip.HeaderClone(o.ok.To()), &callID,
 		&sip.CSeqHeader{SeqNo: o.cseq, MethodName: method}) {
 		req.AppendHeader(h)
 	}
