@@ -149,9 +149,13 @@ func (m *Media) parseFeedback(value string) {
 	if !ok || feedback == "" {
 		return
 	}
+	pt, err := parsePayloadType(token)
+	if token != "*" && err != nil {
+		return
+	}
 	for i := range m.Formats {
 		f := &m.Formats[i]
-		if (token == "*" || token == strconv.Itoa(int(f.PayloadType))) && len(f.Feedback) < maxPerSection {
+		if (token == "*" || pt == f.PayloadType) && len(f.Feedback) < maxPerSection {
 			f.Feedback = append(f.Feedback, feedback)
 		}
 	}

@@ -80,6 +80,22 @@ func TestMakeOfferWritesRTCPPortOnlyIfUnusual(t *testing.T) {
 	}
 }
 
+// Limits of the media cross; limits of RTCP, and unknown ones, do not.
+func TestMakeOfferBandwidth(t *testing.T) {
+	offer := mustParse(t, text("v=0", "c=IN IP4 198.51.100.9", "b=CT:200", "b=YZ:3", "t=0 0",
+		"m=audio 4000 RTP/AVP 0", "b=AS:80", "b=TIAS:64000", "b=RS:0", "b=RR:0"))
+	sent, err := MakeOffer(offer, browserSide())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Bandwidth{{"CT", 200}}, sent.Bandwidth); diff != "" {
+		t.Errorf("session (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Bandwidth{{"AS", 80}, {"TIAS", 64000}}, sent.Media[0].Bandwidth); diff != "" {
+		t.Errorf("section (-want +got):\n%s", diff)
+	}
+}
+
 func TestMakeOfferTakesTheActiveAudioSection(t *testing.T) {
 	offer := mustParse(t, phone("m=audio 0 RTP/AVP 0", "m=video 4002 RTP/AVP 96", "m=audio 4004 RTP/AVP 8", "m=audio 4006 RTP/AVP 0"))
 	sent, err := MakeOffer(offer, browserSide())

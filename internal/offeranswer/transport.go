@@ -60,7 +60,7 @@ func (t *Transport) description(from *Description) *Description {
 		Origin:      Origin{SessionID: t.SessionID, Version: t.Version, Address: t.Address},
 		SessionName: "-", // browsers refuse none, RFC 9429 §5.2.1 asks for this one
 		Address:     t.Address,
-		Bandwidth:   from.Bandwidth,
+		Bandwidth:   mediaBandwidth(from.Bandwidth),
 		ICELite:     t.Profile == WebRTC && t.Lite,
 	}
 }
@@ -75,7 +75,7 @@ func (t *Transport) section(from *Media) (Media, error) {
 		Address:   t.Address,
 		Ptime:     from.Ptime,
 		MaxPtime:  from.MaxPtime,
-		Bandwidth: from.Bandwidth,
+		Bandwidth: mediaBandwidth(from.Bandwidth),
 	}
 	switch t.Profile {
 	case RTP:
@@ -94,6 +94,20 @@ func (t *Transport) section(from *Media) (Media, error) {
 		return Media{}, fmt.Errorf("%s endpoint: %w", t.Profile, ErrNotAcceptable)
 	}
 	return m, nil
+}
+
+// mediaBandwidth returns the limits that hold for the media itself. RS and RR
+// (RFC 3556) limit the RTCP of one side, which ends at our endpoint there;
+// types of nobody's registry are not for us to hand on.
+func mediaBandwidth(lines []Bandwidth) []Bandwidth {
+	var out []Bandwidth
+	for _, b := range lines {
+		switch b.Type {
+		case "AS", "CT", "TIAS":
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 // addStreams names our stream, as long as there is one: a section that does
