@@ -1,0 +1,393 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"webrtc2sip/breaker/webrtc"
+	"webrtc2sip/breaker/wire"
+	"webrtc2sip/internal/offeranswer"
+)
+
+// ErrClosed is returned by Offer and Answer once Run has ended, or is ending.
+var ErrClosed = errors.New("breaker closed")
+
+// Reasons of OnMediaLost, beside the text that comes with them.
+var (
+	ErrNotConnected = webrtc.ErrNotConnected
+	ErrConsent      = webrtc.ErrConsent
+	ErrHandshake    = webrtc.ErrHandshake
+	ErrFingerprint  = webrtc.ErrFingerprint
+)
+
+// Config tells a breaker where it lives. The zero value serves every local
+// address with one worker, any WebRTC port and the default RTP ports.
+type Config struct {
+	// PublicAddress is what browsers are told where the machine is behind a
+	// one-to-one NAT. Zero: the local addresses.
+	PublicAddress netip.Addr
+	// RTPPorts is the range of the plain RTP side, first and last. Zero:
+	// 20000 to 39999.
+	RTPPorts [2]uint16
+	// WebRTCPort is the UDP port of the browser side of the first worker; the
+	// others have those above it. Zero: any.
+	WebRTCPort uint16
+	// Workers is the number of packet loops, each with a thread of its own.
+	// Zero: 1.
+	Workers int
+	// BindAddresses are the local addresses to serve. Nil: all there are when
+	// New is called.
+	BindAddresses []netip.Addr
+	// SymmetricRTP lets phones speak from another address than they signal;
+	// see package legacy for the rules and what they cost.
+	SymmetricRTP bool
+	// OnMediaLost, if set, hears that the media of one side of a call is lost,
+	// on a goroutine of its own; it may call Delete. ErrNotConnected may come
+	// for a call that is still ringing, if its answer was given early and the
+	// browser waits for the final one.
+	OnMediaLost func(call string, side offeranswer.Side, err error)
+	// Logger gets a few lines a call. Nil: none.
+	Logger *slog.Logger
+}
+
+// Breaker joins browsers and phones. All methods may be called concurrently;
+// those about one call are done one after the other.
+type Breaker struct {
+	config    Config
+	logger    *slog.Logger
+	addresses []netip.Addr
+	ports     *wire.Ports
+	workers   []*worker
+	reports   reports
+	hooks     sync.WaitGroup
+
+	mu     sync.Mutex
+	calls  map[string]*call
+	closed bool
+}
+
+// worker is one packet loop with its browser side.
+type worker struct {
+	wire  *wire.Worker
+	web   *webrtc.Transport
+	calls atomic.Int64
+}
+
+// New opens the sockets of the browser side. It starts nothing; a breaker that
+// was made must be Run, which also releases the sockets.
+func New(c Config) (*Breaker, error) {
+	c.setDefaults()
+	b := &Breaker{config: c, logger: c.Logger, addresses: c.BindAddresses, calls: make(map[string]*call)}
+	if b.addresses == nil {
+		var err error
+		if b.addresses, err = localAddresses(); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if b.ports, err = wire.NewPorts(c.RTPPorts[0], c.RTPPorts[1]); err != nil {
+		return nil, fmt.Errorf("RTP ports: %w", err)
+	}
+	identity, err := webrtc.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.Workers {
+		w, err := b.newWorker(i, identity)
+		if err != nil {
+			b.closeWorkers()
+			return nil, fmt.Errorf("worker %d: %w", i, err)
+		}
+		b.workers = append(b.workers, w)
+	}
+	return b, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.RTPPorts == [2]uint16{} {
+		c.RTPPorts = [2]uint16{20000, 39999}
+	}
+	c.Workers = max(c.Workers, 1)
+	c.PublicAddress = c.PublicAddress.Unmap()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (b *Breaker) newWorker(i int, identity *webrtc.Identity) (*worker, error) {
+	port := b.config.WebRTCPort
+	if port != 0 {
+		port += uint16(i)
+	}
+	var sockets []netip.AddrPort
+	for _, a := range b.addresses {
+		sockets = append(sockets, netip.AddrPortFrom(a, port))
+	}
+	w := &worker{}
+	var err error
+	if w.wire, err = wire.NewWorker(wire.Config{WebRTC: sockets, Logger: b.logger}); err != nil {
+		return nil, err
+	}
+	w.web, err = webrtc.NewTransport(webrtc.TransportConfig{
+		Worker: w.wire, Identity: identity, PublicAddress: b.config.PublicAddress,
+	})
+	if err != nil {
+		w.wire.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (b *Breaker) closeWorkers() {
+	for _, w := range b.workers {
+		w.wire.Close()
+	}
+}
+
+// localAddresses returns those a browser may reach: IPv4 and IPv6, with
+// loopback, without the link-local ones, which mean nothing without a zone.
+func localAddresses() ([]netip.Addr, error) {
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("local addresses: %w", err)
+	}
+	var out []netip.Addr
+	for _, i := range interfaces {
+		prefix, err := netip.ParsePrefix(i.String())
+		if err != nil {
+			continue
+		}
+		if a := prefix.Addr().Unmap(); !a.IsLinkLocalUnicast() && !a.IsMulticast() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// Run runs the workers until ctx ends or one of them fails, deletes all calls
+// and returns when every goroutine has ended, with the failure if there was one.
+func (b *Breaker) Run(ctx context.Context) error {
+	reports, stopReports := context.WithCancel(ctx)
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	errs := make(chan error, 2*len(b.workers))
+	var running sync.WaitGroup
+	running.Go(func() { b.reportLoop(reports) })
+	for _, w := range b.workers {
+		running.Go(func() { errs <- w.wire.Run(loops) })
+		running.Go(func() { errs <- w.web.Run() })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-errs:
+		err = fmt.Errorf("worker ended: %w", err)
+	}
+	stopReports()
+	b.deleteAll()
+	stopLoops()
+	b.closeWorkers()
+	running.Wait()
+	b.hooks.Wait()
+	return err
+}
+
+func (b *Breaker) deleteAll() {
+	b.mu.Lock()
+	b.closed = true
+	calls := b.calls
+	b.calls = make(map[string]*call)
+	b.mu.Unlock()
+	for _, c := range calls {
+		b.end(c)
+	}
+}
+
+// Offer takes an offer of one side and returns the one to give to the other
+// side. It creates the call on first use, for which legs says what the sides
+// are; of the offering side the description says it. What was agreed before
+// stays in force until the offer is answered, so a rejected re-offer needs no
+// undoing. If a first offer fails, nothing of the call is left. Errors wrap
+// those of package offeranswer, or ErrClosed. It never waits for the network.
+func (b *Breaker) Offer(_ context.Context, id string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {
+	offer, err := offeranswer.Parse(sdp)
+	if err != nil {
+		return nil, fmt.Errorf("offer of the %s: %w", from, err)
+	}
+	for {
+		c, err := b.call(id)
+		if err != nil {
+			return nil, err
+		}
+		text, err := b.offer(c, from, offer, legs)
+		if errors.Is(err, errDeleted) {
+			continue // deleted between the two; the offer begins a new call
+		}
+		if err != nil {
+			return nil, fmt.Errorf("offer of the %s: %w", from, err)
+		}
+		return text, nil
+	}
+}
+
+func (b *Breaker) offer(c *call, from offeranswer.Side, offer *offeranswer.Description, legs offeranswer.Legs) ([]byte, error) {
+	c.mu.Lock()
+	if c.gone.Load() {
+		c.mu.Unlock()
+		return nil, errDeleted
+	}
+	text, err := c.offer(from, offer, legs)
+	stillborn := err != nil && c.exchange == nil
+	c.mu.Unlock()
+	if stillborn {
+		b.remove(c)
+	}
+	return text, err
+}
+
+// call finds or makes a call.
+func (b *Breaker) call(id string) (*call, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	if c := b.calls[id]; c != nil {
+		return c, nil
+	}
+	// The worker with the fewest calls: they cost about the same each.
+	w := slices.MinFunc(b.workers, func(x, y *worker) int { return int(x.calls.Load() - y.calls.Load()) })
+	w.calls.Add(1)
+	c := newCall(b, w, id)
+	b.calls[id] = c
+	b.reports.add(c)
+	return c, nil
+}
+
+// Answer takes an answer of one side to the last offer of the other and returns
+// the one to give to the offerer. It may come more than once for one offer, from
+// several forks or early and again: the newest is heard, and the other side
+// keeps its transport. Errors wrap those of package offeranswer; ErrNoOffer also
+// stands for a call that does not exist.
+func (b *Breaker) Answer(_ context.Context, id string, from offeranswer.Side, sdp []byte) ([]byte, error) {
+	answer, err := offeranswer.Parse(sdp)
+	if err != nil {
+		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+	}
+	b.mu.Lock()
+	c, closed := b.calls[id], b.closed
+	b.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if c == nil {
+		return nil, fmt.Errorf("answer of the %s: no such call: %w", from, offeranswer.ErrNoOffer)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone.Load() {
+		return nil, fmt.Errorf("answer of the %s: call deleted: %w", from, offeranswer.ErrNoOffer)
+	}
+	text, err := c.answer(from, answer)
+	if err != nil {
+		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+	}
+	return text, nil
+}
+
+// Delete ends the media of a call and releases all it holds. A call that does
+// not exist is none to delete.
+func (b *Breaker) Delete(id string) {
+	b.mu.Lock()
+	c := b.calls[id]
+	b.mu.Unlock()
+	if c != nil {
+		b.remove(c)
+	}
+}
+
+func (b *Breaker) remove(c *call) {
+	b.mu.Lock()
+	if b.calls[c.id] == c {
+		delete(b.calls, c.id)
+	}
+	b.mu.Unlock()
+	b.end(c)
+}
+
+func (b *Breaker) end(c *call) {
+	if c.delete() {
+		c.worker.calls.Add(-1)
+	}
+}
+
+// mediaLost tells the hook, on a goroutine of its own, since it is called from
+// within an endpoint that the hook may want to delete.
+func (b *Breaker) mediaLost(id string, side offeranswer.Side, err error) {
+	if b.config.OnMediaLost == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.calls[id] == nil {
+		return
+	}
+	b.hooks.Go(func() { b.config.OnMediaLost(id, side, err) })
+}
+
+// Stats returns the counters of now.
+func (b *Breaker) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Stats{Calls: len(b.calls)}
+	for _, c := range b.calls {
+		for i := range c.bridge.ends {
+			s.Packets += c.bridge.ends[i].in.packets.Load()
+			s.Octets += c.bridge.ends[i].in.octets.Load()
+		}
+	}
+	for _, w := range b.workers {
+		s.Strangers += w.web.Dropped()
+	}
+	return s
+}
+
+// ownAddress is what descriptions say where signalling knows no address.
+func (b *Breaker) ownAddress(a netip.Addr) netip.Addr {
+	switch {
+	case a.IsValid() && !a.IsUnspecified():
+		return a
+	case b.config.PublicAddress.IsValid():
+		return b.config.PublicAddress
+	}
+	for _, a := range b.addresses {
+		if !a.IsLoopback() {
+			return a
+		}
+	}
+	return b.addresses[0]
+}
+
+// bindAddress is where the sockets of an address are: itself if it is local,
+// else all addresses of its family, since some NAT forwards it.
+func (b *Breaker) bindAddress(a netip.Addr) netip.Addr {
+	switch {
+	case slices.Contains(b.addresses, a):
+		return a
+	case a.Is4():
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// isOwn tells whether packets sent to a come to this machine.
+func (b *Breaker) isOwn(a netip.Addr) bool {
+	return a == b.config.PublicAddress || a.IsLoopback() || slices.Contains(b.addresses, a)
+}

@@ -1,0 +1,382 @@
+package breaker
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+
+	"webrtc2sip/internal/offeranswer"
+)
+
+// quietLogs keeps pion's own words out of the test output.
+var quietLogs = &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}
+
+// wait bounds everything that a test waits for.
+const wait = 10 * time.Second
+
+// browser is a WebRTC peer made of the same libraries as the gateway, but with
+// the other roles: a full, controlling ICE agent.
+type browser struct {
+	t        *testing.T
+	socket   *net.UDPConn
+	mux      *ice.UDPMuxDefault
+	agent    *ice.Agent
+	cert     tls.Certificate
+	profiles []dtls.SRTPProtectionProfile
+
+	ufrag, pwd string
+	ssrc       uint32
+	setup      string // in answers
+	version    int
+	direction  string
+	formats    string // payload types and their attributes, see pcmu
+	shown      string // a fingerprint to lie with
+
+	conn    *ice.Conn
+	dtls    *dtls.Conn
+	dtlsIn  chan []byte
+	in, out *srtp.Context
+	outMu   sync.Mutex
+
+	received chan *rtp.Packet
+	rtcp     chan []byte
+	alerts   atomic.Int64 // DTLS datagrams after the handshake
+	done     sync.WaitGroup
+	once     sync.Once
+	stop     chan struct{}
+}
+
+const (
+	pcmu = "0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16"
+	opus = "111 0 110 101\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n" +
+		"a=rtpmap:110 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000"
+	gsm = "3\r\na=rtpmap:3 GSM/8000"
+)
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{
+		t: t, socket: socket, cert: newCertificate(t),
+		profiles: []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80},
+		ufrag:    rand.Text()[:8], pwd: rand.Text(), ssrc: 0x0b0b0000 + uint32(socket.LocalAddr().(*net.UDPAddr).Port),
+		setup: "active", direction: "sendrecv", formats: pcmu,
+		dtlsIn: make(chan []byte, 64), received: make(chan *rtp.Packet, 256), rtcp: make(chan []byte, 64),
+		stop: make(chan struct{}),
+	}
+	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: socket, Logger: quietLogs.NewLogger("mux")})
+	b.newAgent()
+	t.Cleanup(b.close)
+	return b
+}
+
+func newCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "browser"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func (b *browser) newAgent() {
+	b.t.Helper()
+	agent, err := ice.NewAgentWithOptions(
+		ice.WithLocalCredentials(b.ufrag, b.pwd),
+		ice.WithUDPMux(b.mux), ice.WithIncludeLoopback(),
+		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
+		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}),
+		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+		ice.WithCheckInterval(20*time.Millisecond),
+		ice.WithHostAcceptanceMinWait(0),
+		ice.WithLoggerFactory(quietLogs),
+	)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	gathered := make(chan struct{})
+	if err := agent.OnCandidate(func(c ice.Candidate) {
+		if c == nil {
+			close(gathered)
+		}
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := agent.GatherCandidates(); err != nil {
+		b.t.Fatal(err)
+	}
+	<-gathered
+	b.agent = agent
+}
+
+func (b *browser) addr() netip.AddrPort { return b.socket.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// describe writes an offer (setup actpass) or an answer.
+func (b *browser) describe(setup string) []byte {
+	b.version++
+	fingerprint := offeranswer.NewFingerprint(b.cert.Certificate[0])
+	shown := fingerprint.Algorithm + " " + fingerprint.Sum
+	if b.shown != "" {
+		shown = b.shown
+	}
+	types, attributes, _ := strings.Cut(b.formats, "\r\n")
+	return fmt.Appendf(nil, "v=0\r\no=- 4711 %d IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"+
+		"m=audio 9 UDP/TLS/RTP/SAVPF %s\r\nc=IN IP4 0.0.0.0\r\n%s\r\n"+
+		"a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:%s\r\na=setup:%s\r\na=mid:0\r\na=%s\r\na=rtcp-mux\r\n"+
+		"a=candidate:1 1 udp 2130706431 127.0.0.1 %d typ host\r\na=ssrc:%d cname:browser\r\n",
+		b.version, types, attributes, b.ufrag, b.pwd, shown, setup, b.direction, b.addr().Port(), b.ssrc)
+}
+
+func (b *browser) offer() []byte  { return b.describe("actpass") }
+func (b *browser) answer() []byte { return b.describe(b.setup) }
+
+// connect runs ICE and DTLS against the gateway's description.
+func (b *browser) connect(sdp []byte) {
+	b.t.Helper()
+	if err := b.tryConnect(sdp); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) tryConnect(sdp []byte) error {
+	m := audioOf(b.t, sdp)
+	ctx, cancel := context.WithTimeout(b.t.Context(), wait)
+	defer cancel()
+	if err := b.dialICE(ctx, m); err != nil {
+		return err
+	}
+	b.done.Go(b.readLoop)
+	return b.handshake(ctx, m)
+}
+
+func (b *browser) dialICE(ctx context.Context, m *offeranswer.Media) error {
+	for _, c := range m.ICE.Candidates {
+		candidate, err := ice.UnmarshalCandidate(c.String())
+		if err != nil {
+			return err
+		}
+		if err := b.agent.AddRemoteCandidate(candidate); err != nil {
+			return err
+		}
+	}
+	conn, err := b.agent.Dial(ctx, m.ICE.Ufrag, m.ICE.Pwd)
+	if err != nil {
+		return fmt.Errorf("ICE: %w", err)
+	}
+	b.conn = conn
+	return nil
+}
+
+func (b *browser) handshake(ctx context.Context, m *offeranswer.Media) error {
+	fingerprint, err := m.Fingerprint()
+	if err != nil {
+		return err
+	}
+	config := &dtls.Config{
+		Certificates: []tls.Certificate{b.cert}, SRTPProtectionProfiles: b.profiles,
+		InsecureSkipVerify: true, ClientAuth: dtls.RequireAnyClientCert,
+		ExtendedMasterSecret: dtls.RequireExtendedMasterSecret, LoggerFactory: quietLogs,
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if !fingerprint.Matches(raw[0]) {
+				return errors.New("gateway's certificate does not match")
+			}
+			return nil
+		},
+	}
+	client := m.Setup == offeranswer.Passive || m.Setup == offeranswer.ActPass && b.setup == "active"
+	pipe := &chanPipe{b: b}
+	if client {
+		b.dtls, err = dtls.Client(pipe, b.addrOf(), config)
+	} else {
+		b.dtls, err = dtls.Server(pipe, b.addrOf(), config)
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.dtls.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("DTLS: %w", err)
+	}
+	return b.takeKeys(client)
+}
+
+func (b *browser) addrOf() net.Addr { return net.UDPAddrFromAddrPort(b.addr()) }
+
+func (b *browser) takeKeys(client bool) error {
+	state, _ := b.dtls.ConnectionState()
+	profile, ok := b.dtls.SelectedSRTPProtectionProfile()
+	if !ok {
+		return errors.New("no SRTP profile")
+	}
+	c := srtp.Config{Profile: srtp.ProtectionProfile(profile)}
+	if err := c.ExtractSessionKeysFromDTLS(&state, client); err != nil {
+		return err
+	}
+	in, err := srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile, srtp.SRTPReplayProtection(64))
+	if err != nil {
+		return err
+	}
+	out, err := srtp.CreateContext(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile)
+	b.outMu.Lock()
+	b.in, b.out = in, out
+	b.outMu.Unlock()
+	return err
+}
+
+// readLoop ends when the agent closes.
+func (b *browser) readLoop() {
+	buf := make([]byte, 1600)
+	for {
+		n, err := b.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		p := append([]byte(nil), buf[:n]...)
+		if p[0] < 128 {
+			b.alerts.Add(1)
+			select {
+			case b.dtlsIn <- p:
+			default:
+			}
+			continue
+		}
+		b.media(p)
+	}
+}
+
+func (b *browser) media(p []byte) {
+	b.outMu.Lock()
+	defer b.outMu.Unlock()
+	if b.in == nil {
+		return
+	}
+	if p[1] >= 192 && p[1] <= 223 {
+		if plain, err := b.in.DecryptRTCP(nil, p, nil); err == nil {
+			deliver(b.rtcp, plain)
+		}
+		return
+	}
+	plain, err := b.in.DecryptRTP(nil, p, nil)
+	if err != nil {
+		return
+	}
+	packet := &rtp.Packet{}
+	if packet.Unmarshal(plain) == nil {
+		deliver(b.received, packet)
+	}
+}
+
+// deliver keeps the newest if nobody reads.
+func deliver[T any](to chan T, v T) {
+	select {
+	case to <- v:
+	default:
+	}
+}
+
+// seal returns p as it goes over the wire.
+func (b *browser) seal(p *rtp.Packet) []byte {
+	b.t.Helper()
+	raw, err := p.Marshal()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.outMu.Lock()
+	defer b.outMu.Unlock()
+	sealed, err := b.out.EncryptRTP(nil, raw, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return sealed
+}
+
+func (b *browser) send(p *rtp.Packet) {
+	b.t.Helper()
+	b.sendRaw(b.seal(p))
+}
+
+func (b *browser) sendRaw(p []byte) {
+	b.t.Helper()
+	if _, err := b.conn.Write(p); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) source() uint32                { return b.ssrc }
+func (b *browser) heard() <-chan *rtp.Packet     { return b.received }
+func (b *browser) rtcpIn() <-chan []byte         { return b.rtcp }
+func (b *browser) setDirection(direction string) { b.direction = direction }
+
+func (b *browser) close() {
+	b.once.Do(func() {
+		close(b.stop)
+		if b.dtls != nil {
+			_ = b.dtls.Close()
+		}
+		_ = b.agent.GracefulClose()
+		_ = b.mux.Close()
+		b.done.Wait()
+	})
+}
+
+// chanPipe is the packet connection below the browser's DTLS.
+type chanPipe struct{ b *browser }
+
+func (p *chanPipe) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case d := <-p.b.dtlsIn:
+		return copy(b, d), p.b.addrOf(), nil
+	case <-p.b.stop:
+		return 0, nil, net.ErrClosed
+	}
+}
+func (p *chanPipe) WriteTo(b []byte, _ net.Addr) (int, error) { return p.b.conn.Write(b) }
+func (p *chanPipe) Close() error                              { return nil }
+func (p *chanPipe) LocalAddr() net.Addr                       { return p.b.addrOf() }
+func (p *chanPipe) SetDeadline(time.Time) error               { return nil }
+func (p *chanPipe) SetReadDeadline(time.Time) error           { return nil }
+func (p *chanPipe) SetWriteDeadline(time.Time) error          { return nil }
+
+// audioOf parses a description and returns its audio section.
+func audioOf(t *testing.T, sdp []byte) *offeranswer.Media {
+	t.Helper()
+	d, err := offeranswer.Parse(sdp)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, sdp)
+	}
+	i, ok := d.Audio()
+	if !ok {
+		t.Fatalf("no audio in\n%s", sdp)
+	}
+	return &d.Media[i]
+}

@@ -1,0 +1,51 @@
+// Package breaker carries the media of calls between a browser and a phone, or
+// between any two of them. It knows offers, answers and packets, and nothing of
+// SIP: whoever has the signalling hands every description through
+// [Breaker.Offer] or [Breaker.Answer] and passes on what comes back.
+//
+//	caller ── offer ──►  Offer  ── offer' ──► callee      one exchange; either
+//	       ◄─ answer' ─  Answer ◄─ answer ──              side may begin it
+//
+//	        ┌───────────────────── bridge ─────────────────────┐
+//	caller ═╪═ endpoint ─► terminal ─► rewrite ─► endpoint ════╪═ callee
+//	        │  (webrtc or     └► statistics, RTCP ends here    │
+//	        │   legacy)                                        │
+//	        └───────── the loop of one worker (wire) ──────────┘
+//
+// # A call
+//
+// A call has two ends, caller and callee, each with an endpoint of the kind its
+// side needs: package webrtc (ICE, DTLS-SRTP) or package legacy (plain RTP). It
+// is made by its first offer, lives in one worker, and ends with
+// [Breaker.Delete]. An offer alone changes nothing that is heard; its answer
+// does, and may come again and again for one offer: early and final, or from
+// several forks, of which the newest is heard. The side that offered keeps its
+// transport through all of it. ICE restarts, new addresses, hold and codec
+// changes come in re-offers from either side.
+//
+// # A packet
+//
+// The endpoint has authenticated it, or for plain RTP checked whom it is from.
+// The bridge drops it unless its direction is open (the sender said that it
+// sends, the receiver that it receives) and its payload type was agreed on, and
+// gives it a place in the one stream that goes to the other side: our SSRC, a
+// sequence number and timestamp that go on from the last, the payload type that
+// the other side expects. Nothing is allocated and no lock taken on the way.
+//
+// RTCP ends here: each endpoint gets reports about its own stream and ours,
+// every five seconds or so. What the parties say in theirs is statistics; a BYE
+// in it ends nothing.
+//
+// # What is refused
+//
+// Media is never sent to addresses that package offeranswer forbids, to the
+// call's own sockets or to the shared ones: that side then hears nothing. Lost
+// media (consent, DTLS, a wrong certificate) is logged and told to
+// Config.OnMediaLost; ending the call is for the signalling to decide.
+//
+// # Goroutines
+//
+// [Breaker.Run] owns all: a loop and a reader of STUN and DTLS for each worker,
+// and one that makes the reports. Endpoints of browsers own those of their ICE
+// agents; Delete waits for them, and for nothing on the network. Calls have none.
+package breaker

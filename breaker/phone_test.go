@@ -1,0 +1,132 @@
+package breaker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pion/rtp"
+)
+
+// phone is a plain RTP peer.
+type phone struct {
+	t         *testing.T
+	rtp, ctrl *net.UDPConn
+	ssrc      uint32
+	version   int
+	direction string
+	formats   string
+
+	to       netip.AddrPort // the gateway
+	received chan *rtp.Packet
+	rtcp     chan []byte
+	done     sync.WaitGroup
+}
+
+func newPhone(t *testing.T) *phone {
+	t.Helper()
+	p := &phone{
+		t: t, ssrc: 0x0f0f0000, direction: "sendrecv", formats: pcmu,
+		received: make(chan *rtp.Packet, 256), rtcp: make(chan []byte, 64),
+	}
+	p.rtp, p.ctrl = listenPair(t)
+	p.ssrc += uint32(p.addr().Port())
+	p.done.Go(func() { p.readLoop(p.rtp) })
+	p.done.Go(func() { p.readLoop(p.ctrl) })
+	t.Cleanup(func() {
+		_ = p.rtp.Close()
+		_ = p.ctrl.Close()
+		p.done.Wait()
+	})
+	return p
+}
+
+// listenPair opens sockets on a free port and the one above.
+func listenPair(t *testing.T) (even, odd *net.UDPConn) {
+	t.Helper()
+	for range 100 {
+		first := listen(t)
+		port := first.LocalAddr().(*net.UDPAddr).Port
+		second, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + 1})
+		if err == nil {
+			return first, second
+		}
+		_ = first.Close()
+	}
+	t.Fatal("no free pair of ports")
+	return nil, nil
+}
+
+func listen(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// readLoop ends when the socket closes.
+func (p *phone) readLoop(c *net.UDPConn) {
+	buf := make([]byte, 1600)
+	for {
+		n, err := c.Read(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil || n < 2 {
+			continue // a port unreachable of an earlier packet
+		}
+		if buf[1] >= 192 && buf[1] <= 223 {
+			deliver(p.rtcp, append([]byte(nil), buf[:n]...))
+			continue
+		}
+		packet := &rtp.Packet{}
+		if packet.Unmarshal(append([]byte(nil), buf[:n]...)) == nil {
+			deliver(p.received, packet)
+		}
+	}
+}
+
+func (p *phone) addr() netip.AddrPort { return p.rtp.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+func (p *phone) describe() []byte {
+	p.version++
+	types, attributes, _ := strings.Cut(p.formats, "\r\n")
+	return fmt.Appendf(nil, "v=0\r\no=phone 1 %d IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+
+		"m=audio %d RTP/AVP %s\r\n%s\r\na=%s\r\n", p.version, p.addr().Port(), types, attributes, p.direction)
+}
+
+func (p *phone) offer() []byte  { return p.describe() }
+func (p *phone) answer() []byte { return p.describe() }
+
+// connect remembers where the gateway's description says to send.
+func (p *phone) connect(sdp []byte) {
+	p.t.Helper()
+	p.to = audioOf(p.t, sdp).RTP()
+}
+
+func (p *phone) send(packet *rtp.Packet) {
+	p.t.Helper()
+	raw, err := packet.Marshal()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.sendRaw(raw)
+}
+
+func (p *phone) sendRaw(raw []byte) {
+	p.t.Helper()
+	if _, err := p.rtp.WriteToUDPAddrPort(raw, p.to); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *phone) source() uint32                { return p.ssrc }
+func (p *phone) heard() <-chan *rtp.Packet     { return p.received }
+func (p *phone) rtcpIn() <-chan []byte         { return p.rtcp }
+func (p *phone) setDirection(direction string) { p.direction = direction }

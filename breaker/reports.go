@@ -1,0 +1,116 @@
+package breaker
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"webrtc2sip/internal/offeranswer"
+)
+
+const (
+	// reportPeriod is the mean time between two reports on one call. RFC 3550
+	// §6.2 has 5 s as the least, randomised between half and one and a half of
+	// it so that calls that began together do not report together (§6.3.1).
+	reportPeriod = 5 * time.Second
+	reportTick   = 100 * time.Millisecond
+	reportSlots  = int(reportPeriod * 2 / reportTick)
+)
+
+// reports sends the RTCP reports of all calls. One goroutine walks a wheel of
+// slots, a tick each; a call is in one slot, and moves to a random later one
+// when its turn has come. The packets are made here, and handed to the workers
+// in one piece a tick to be protected and sent there.
+type reports struct {
+	mu    sync.Mutex
+	slots [reportSlots][]*call
+	now   int
+}
+
+// add enters a call.
+func (r *reports) add(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.place(c)
+}
+
+// place puts c between half and one and a half period ahead.
+func (r *reports) place(c *call) {
+	half := reportSlots / 4
+	slot := (r.now + half + rand.N(2*half)) % reportSlots
+	r.slots[slot] = append(r.slots[slot], c)
+}
+
+// turn takes out the calls that are due and enters them anew; those deleted
+// since drop out.
+func (r *reports) turn() []*call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = (r.now + 1) % reportSlots
+	due := r.slots[r.now]
+	r.slots[r.now] = nil
+	live := due[:0]
+	for _, c := range due {
+		if !c.gone.Load() {
+			live = append(live, c)
+			r.place(c)
+		}
+	}
+	return live
+}
+
+// reportLoop ends with ctx.
+func (b *Breaker) reportLoop(ctx context.Context) {
+	ticker := time.NewTicker(reportTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			b.sendReports(b.reports.turn(), time.Now())
+		}
+	}
+}
+
+// prepared is a report on its way to a worker.
+type prepared struct {
+	to     *terminal
+	packet []byte
+}
+
+func (b *Breaker) sendReports(due []*call, now time.Time) {
+	batches := make(map[*worker][]prepared)
+	for _, c := range due {
+		for side := range c.bridge.ends {
+			if p := c.report(offeranswer.Side(side), now); p != nil {
+				batches[c.worker] = append(batches[c.worker], prepared{&c.bridge.ends[side], p})
+			}
+		}
+	}
+	for w, batch := range batches {
+		// A worker that has no room for it has worse troubles than a missing
+		// report; the next ones come in five seconds.
+		_ = w.wire.Do(func() {
+			for _, p := range batch {
+				if p.to.endpoint != nil {
+					p.to.endpoint.SendRTCP(p.packet)
+				}
+			}
+		})
+	}
+}
+
+// report makes the report for one side, nil as long as there is nothing to say.
+func (c *call) report(side offeranswer.Side, now time.Time) []byte {
+	t := &c.bridge.ends[side]
+	if !t.in.known.Load() && t.out.packets.Load() == 0 {
+		return nil
+	}
+	p, err := c.reporters[side].report(&t.in, &t.out, c.cnames[side], now.Sub(c.bridge.began), now)
+	if err != nil {
+		return nil // a report of ours always marshals
+	}
+	return p
+}

@@ -1,0 +1,54 @@
+// Package webrtc is the browser's side of a call: an [Endpoint] speaks ICE,
+// DTLS-SRTP and rtcp-mux as RFC 8834 and RFC 8827 have them, on UDP sockets that
+// all calls of a worker share.
+//
+//	                     ┌ 128..191 from a proven address: SRTP, SRTCP
+//	browser ──► web socket                 └► Endpoint.Receive ──► Sink (the bridge)
+//	        ◄── (wire)   └ STUN, DTLS              on the loop
+//	                        └► Transport.Run ─► agent of the ufrag ─► pion/ice
+//	                                                   └► pion/dtls ─► keys
+//
+// # Two planes
+//
+// ICE and DTLS run off the worker's loop, in goroutines of pion and one of the
+// endpoint. What they find out, the nominated pair and the SRTP keys, is handed
+// to the loop with wire's Do. From then on the packets of the pair's address
+// come straight from the worker to [Endpoint.Receive], are decrypted in place
+// and given to the [Sink]; [Endpoint.SendRTP] encrypts in place into the worker's
+// batch. pion sees none of them, and nothing is allocated for them.
+//
+// # ICE
+//
+// The agent is a lite one (RFC 8445 §2.5): it has host candidates only, sends no
+// checks, and learns the browser's addresses from checks that know its password.
+// Candidates of a description are not even read, so that no description can
+// make us send packets anywhere. The browser decides by nominating, and may
+// change its mind; each nomination moves the media. Checks go on for the life
+// of the call (RFC 7675): when none has come for 24 s sending stops, and resumes
+// with the next one.
+//
+// # DTLS
+//
+// One ECDSA P-256 certificate for the process ([Identity]). Handshakes start
+// when ICE has a pair and take datagrams only from addresses that ICE has
+// proven, so that strangers cannot race the browser's ClientHello. The peer's
+// certificate must have the fingerprint of its description, else no key is used.
+// When the keys are out the association is let go: nothing that anybody sends
+// afterwards can end or change it, and its memory is free. A DTLS server
+// stays until the first packet under the new keys has shown that the browser
+// needs no repetition of its last flight; a client need not wait.
+//
+// # Restarts
+//
+// A description with other ICE credentials makes a new agent under new
+// credentials of ours; media goes on over the old pair until the new agent has
+// one, with the same keys. Another fingerprint is another browser (a fork, a
+// reloaded page): the keys are dropped at once and a new handshake is run.
+//
+// # Goroutines
+//
+// [Transport.Run] has one reader for each web socket, ended by the worker's
+// close. Each connected endpoint has pion's task loop, its timer, one reader a
+// candidate, and until its keys are out the endpoint's own and two of pion/dtls;
+// Close waits for all of them, and for nothing on the network.
+package webrtc

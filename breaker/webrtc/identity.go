@@ -1,0 +1,56 @@
+package webrtc
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"time"
+
+	"webrtc2sip/internal/offeranswer"
+)
+
+// Identity is the certificate that all endpoints of a process show in their
+// DTLS handshakes, with the fingerprint that goes into descriptions. Nobody
+// checks its name or issuer: the fingerprint in the SDP is what makes it ours
+// (RFC 8827 §6.5), so it is self-signed, made afresh at each start and never
+// stored. One for all calls costs no privacy: the browsers know whom they call.
+type Identity struct {
+	certificate tls.Certificate
+	fingerprint offeranswer.Fingerprint
+}
+
+// NewIdentity makes an ECDSA P-256 key (RFC 8827 §6.5) and its certificate.
+func NewIdentity() (*Identity, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("DTLS key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, fmt.Errorf("DTLS certificate: %w", err)
+	}
+	// Browsers do not look at the dates. A year outlives every process that
+	// is updated now and then; a day back covers clocks that disagree.
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "webrtc2sip"},
+		NotBefore:    time.Now().Add(-24 * time.Hour),
+		NotAfter:     time.Now().Add(366 * 24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("DTLS certificate: %w", err)
+	}
+	return &Identity{
+		certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		fingerprint: offeranswer.NewFingerprint(der),
+	}, nil
+}
+
+// Fingerprint returns the SHA-256 fingerprint to write into descriptions.
+func (i *Identity) Fingerprint() offeranswer.Fingerprint { return i.fingerprint }

@@ -1,0 +1,286 @@
+package webrtc
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/ice/v4"
+)
+
+const (
+	// muxQueue bounds what waits for one agent. A browser has a handful of
+	// checks and one DTLS flight under way; what is more is a flood, and is
+	// dropped as a full network would.
+	muxQueue = 32
+	// muxMTU is the largest datagram passed to an agent: DTLS flights are cut
+	// to the path MTU, STUN is far smaller.
+	muxMTU = 1500
+)
+
+// packet is one STUN or DTLS datagram on its way to an agent.
+type packet struct {
+	n    int
+	from netip.AddrPort
+	data [muxMTU]byte
+}
+
+var packets = sync.Pool{New: func() any { return new(packet) }}
+
+// packetConn is what a shared socket of the worker gives for STUN and DTLS; it
+// is ice.AddrPortReaderWriter beside a net.PacketConn.
+type packetConn interface {
+	net.PacketConn
+	ice.AddrPortReaderWriter
+}
+
+// socketMux shares one web socket between the ICE agents of all calls of a
+// worker. Binding requests find their agent by the ufrag in the USERNAME, also
+// when their source address is known already: after an ICE restart, or in a
+// second call of the same page, a browser may well come from the same port.
+// DTLS finds its agent by the source address that the agent has answered a
+// check of; from other addresses it is dropped unread, which is what keeps a
+// stranger's ClientHello out (RFC 8827 §6.5 wants consent before DTLS).
+// Nothing else is delivered: a lite agent sends no requests, so there are no
+// responses to wait for.
+type socketMux struct {
+	conn  packetConn
+	local netip.AddrPort
+
+	mu       sync.Mutex
+	byUfrag  map[string]*muxConn
+	byRemote map[netip.AddrPort]*muxConn
+
+	dropped atomic.Uint64 // of strangers, malformed, or beyond a queue
+}
+
+func newSocketMux(conn packetConn, local netip.AddrPort) *socketMux {
+	return &socketMux{
+		conn:     conn,
+		local:    local,
+		byUfrag:  make(map[string]*muxConn),
+		byRemote: make(map[netip.AddrPort]*muxConn),
+	}
+}
+
+// readLoop ends when the worker closes the socket.
+func (m *socketMux) readLoop() error {
+	buf := make([]byte, muxMTU+1)
+	for {
+		n, from, err := m.conn.ReadFromAddrPort(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		m.deliver(buf[:n], from)
+	}
+}
+
+func (m *socketMux) deliver(p []byte, from netip.AddrPort) {
+	c := m.find(p, from)
+	if c == nil || len(p) > muxMTU || !c.enqueue(p, from) {
+		m.dropped.Add(1)
+	}
+}
+
+func (m *socketMux) find(p []byte, from netip.AddrPort) *muxConn {
+	if isDTLS(p) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if c := m.byRemote[from]; c != nil && !c.deaf.Load() {
+			return c
+		}
+		return nil
+	}
+	ufrag, ok := bindingUfrag(p)
+	if !ok {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byUfrag[string(ufrag)]
+}
+
+// open registers an agent. An older one of the same ufrag must have been closed.
+func (m *socketMux) open(ufrag string) *muxConn {
+	c := &muxConn{mux: m, ufrag: ufrag, queue: make(chan *packet, muxQueue), closed: make(chan struct{})}
+	m.mu.Lock()
+	m.byUfrag[ufrag] = c
+	m.mu.Unlock()
+	return c
+}
+
+func (m *socketMux) remove(c *muxConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byUfrag[c.ufrag] == c {
+		delete(m.byUfrag, c.ufrag)
+	}
+	for _, remote := range c.remotes {
+		if m.byRemote[remote] == c {
+			delete(m.byRemote, remote)
+		}
+	}
+}
+
+// learn remembers that c has answered remote. The newest agent wins.
+func (m *socketMux) learn(c *muxConn, remote netip.AddrPort) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byRemote[remote] == c || m.byUfrag[c.ufrag] != c {
+		return
+	}
+	m.byRemote[remote] = c
+	c.remotes = append(c.remotes, remote)
+}
+
+// muxConn is one agent's share of a socket.
+type muxConn struct {
+	mux   *socketMux
+	ufrag string
+	queue chan *packet
+	// deaf drops DTLS once the keys are out and no handshake may follow, so
+	// that neither old nor forged records reach (or fill) anything.
+	deaf    atomic.Bool
+	remotes []netip.AddrPort // guarded by mux.mu
+
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *muxConn) enqueue(p []byte, from netip.AddrPort) bool {
+	k := packets.Get().(*packet)
+	k.n, k.from = copy(k.data[:], p), from
+	select {
+	case c.queue <- k:
+		return true
+	default:
+		packets.Put(k)
+		return false
+	}
+}
+
+// ReadFromAddrPort returns the next datagram, io.EOF after Close.
+func (c *muxConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	select {
+	case k := <-c.queue:
+		n, from := copy(b, k.data[:k.n]), k.from
+		packets.Put(k)
+		return n, from, nil
+	case <-c.closed:
+		return 0, netip.AddrPort{}, io.EOF
+	}
+}
+
+// WriteToAddrPort sends on the shared socket. The agent writes only to
+// addresses that have proven to know its password, so this is where DTLS from
+// there becomes welcome.
+func (c *muxConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	select {
+	case <-c.closed:
+		return 0, io.ErrClosedPipe
+	default:
+	}
+	c.mux.learn(c, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
+	return c.mux.conn.WriteToAddrPort(b, to)
+}
+
+func (c *muxConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.ReadFromAddrPort(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+func (c *muxConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	udp, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, net.InvalidAddrError("not a UDP address")
+	}
+	return c.WriteToAddrPort(b, udp.AddrPort())
+}
+
+func (c *muxConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.mux.local) }
+
+// Deadlines mean nothing here: reads end by Close, writes do not block.
+func (c *muxConn) SetDeadline(time.Time) error      { return nil }
+func (c *muxConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *muxConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *muxConn) Close() error {
+	c.once.Do(func() {
+		c.mux.remove(c)
+		close(c.closed)
+	})
+	return nil
+}
+
+// agentMux is the ice.UDPMux of one agent: it gathers candidates on those
+// sockets only that the agent's side can reach, however many the worker has.
+// Each candidate costs a goroutine and a read buffer.
+type agentMux struct {
+	sockets []*socketMux
+
+	mu    sync.Mutex
+	conns []*muxConn
+}
+
+// GetListenAddresses implements ice.UDPMux.
+func (a *agentMux) GetListenAddresses() []net.Addr {
+	addrs := make([]net.Addr, len(a.sockets))
+	for i, m := range a.sockets {
+		addrs[i] = net.UDPAddrFromAddrPort(m.local)
+	}
+	return addrs
+}
+
+// GetConn implements ice.UDPMux.
+func (a *agentMux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
+	udp, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return nil, net.InvalidAddrError("not a UDP address")
+	}
+	local := udp.AddrPort()
+	for _, m := range a.sockets {
+		if m.local == netip.AddrPortFrom(local.Addr().Unmap(), local.Port()) {
+			c := m.open(ufrag)
+			a.mu.Lock()
+			a.conns = append(a.conns, c)
+			a.mu.Unlock()
+			return c, nil
+		}
+	}
+	return nil, net.InvalidAddrError("not an address of this worker")
+}
+
+// RemoveConnByUfrag implements ice.UDPMux. The mux belongs to one agent, so
+// that all of its conns are meant.
+func (a *agentMux) RemoveConnByUfrag(string) { _ = a.Close() }
+
+// Close implements ice.UDPMux; the shared sockets stay open.
+func (a *agentMux) Close() error {
+	a.mu.Lock()
+	conns := a.conns
+	a.conns = nil
+	a.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	return nil
+}
+
+// silenceDTLS drops DTLS from now on.
+func (a *agentMux) silenceDTLS() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.conns {
+		c.deaf.Store(true)
+	}
+}

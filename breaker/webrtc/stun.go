@@ -1,0 +1,52 @@
+package webrtc
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+const (
+	stunHeaderLen     = 20         // RFC 8489 §5
+	stunMagicCookie   = 0x2112A442 // RFC 8489 §5
+	stunBindRequest   = 0x0001
+	stunAttrUsername  = 0x0006 // RFC 8489 §14.3
+	maxUsername       = 513    // its longest value
+	firstByteSTUNLast = 3      // RFC 7983 §7
+	firstByteDTLS     = 20
+	firstByteDTLSLast = 63
+)
+
+// isDTLS tells whether a datagram is DTLS by its first byte (RFC 7983 §7).
+func isDTLS(p []byte) bool {
+	return len(p) > 0 && p[0] >= firstByteDTLS && p[0] <= firstByteDTLSLast
+}
+
+// bindingUfrag returns the part of a binding request's USERNAME that names the
+// agent which it is meant for: "local:remote" as that agent sees it (RFC 8445
+// §7.2.2). ok is false for everything that is not a well-formed binding request
+// with a user name. Nothing is authenticated here; the agent checks
+// MESSAGE-INTEGRITY. ufrag points into p.
+func bindingUfrag(p []byte) (ufrag []byte, ok bool) {
+	if len(p) < stunHeaderLen || p[0] > firstByteSTUNLast ||
+		binary.BigEndian.Uint16(p) != stunBindRequest ||
+		binary.BigEndian.Uint32(p[4:]) != stunMagicCookie {
+		return nil, false
+	}
+	n := int(binary.BigEndian.Uint16(p[2:]))
+	if n%4 != 0 || stunHeaderLen+n != len(p) {
+		return nil, false
+	}
+	for attrs := p[stunHeaderLen:]; len(attrs) >= 4; {
+		typ, size := binary.BigEndian.Uint16(attrs), int(binary.BigEndian.Uint16(attrs[2:]))
+		padded := 4 + (size+3)&^3
+		if padded > len(attrs) {
+			return nil, false
+		}
+		if typ == stunAttrUsername {
+			local, _, colon := bytes.Cut(attrs[4:4+size], []byte{':'})
+			return local, colon && len(local) > 0 && size <= maxUsername
+		}
+		attrs = attrs[padded:]
+	}
+	return nil, false
+}

@@ -1,0 +1,165 @@
+package webrtc
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
+
+	"webrtc2sip/breaker/wire"
+	"webrtc2sip/internal/offeranswer"
+)
+
+var _ ice.UDPMux = (*agentMux)(nil)
+
+// TransportConfig tells a Transport where it lives.
+type TransportConfig struct {
+	Worker   *wire.Worker
+	Identity *Identity
+	// PublicAddress is the only address given in candidates, except to a side
+	// that reaches us over loopback. Zero: the worker's own addresses.
+	PublicAddress netip.Addr
+	Logger        *slog.Logger
+}
+
+// Transport is the browser side of one worker: it shares the worker's web
+// sockets between the endpoints of its calls.
+type Transport struct {
+	worker   *wire.Worker
+	identity *Identity
+	public   netip.Addr
+	logger   *slog.Logger
+	sockets  []*socketMux
+	wires    map[netip.AddrPort]*wire.Socket
+	network  transport.Net
+	quiet    logging.LoggerFactory
+}
+
+// NewTransport prepares the web sockets of a worker. It starts nothing; see Run.
+func NewTransport(c TransportConfig) (*Transport, error) {
+	// One view of the interfaces for all agents: making it costs a walk
+	// through netlink, and nothing is gathered from it.
+	network, err := stdnet.NewNet()
+	if err != nil {
+		return nil, fmt.Errorf("network interfaces: %w", err)
+	}
+	t := &Transport{
+		worker:   c.Worker,
+		identity: c.Identity,
+		public:   c.PublicAddress,
+		logger:   c.Logger,
+		wires:    make(map[netip.AddrPort]*wire.Socket),
+		network:  network,
+		// What pion says at Warn is every stranger's packet. Our own counters
+		// and the one line for each lost call say what the operator needs.
+		quiet: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
+	}
+	for _, s := range c.Worker.WebSockets() {
+		conn, ok := s.PacketConn().(packetConn)
+		if !ok {
+			return nil, fmt.Errorf("web socket %s has no netip methods", s.LocalAddr())
+		}
+		t.sockets = append(t.sockets, newSocketMux(conn, s.LocalAddr()))
+		t.wires[s.LocalAddr()] = s
+	}
+	if len(t.sockets) == 0 {
+		return nil, fmt.Errorf("no web socket")
+	}
+	return t, nil
+}
+
+// Run hands STUN and DTLS to the agents until the worker closes its sockets.
+func (t *Transport) Run() error {
+	errs := make([]error, len(t.sockets))
+	var loops sync.WaitGroup
+	for i, m := range t.sockets {
+		loops.Go(func() { errs[i] = m.readLoop() })
+	}
+	loops.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("web socket %s: %w", t.sockets[i].local, err)
+		}
+	}
+	return nil
+}
+
+// Dropped counts the STUN and DTLS datagrams that no agent got: those of
+// strangers, malformed ones, floods.
+func (t *Transport) Dropped() uint64 {
+	var n uint64
+	for _, m := range t.sockets {
+		n += m.dropped.Load()
+	}
+	return n
+}
+
+// Owns tells whether to is one of the shared sockets, to which no endpoint may
+// ever send.
+func (t *Transport) Owns(to netip.AddrPort) bool {
+	if t.public.IsValid() && to.Addr() == t.public && to.Port() == t.port() {
+		return true
+	}
+	_, own := t.wires[to]
+	return own
+}
+
+func (t *Transport) port() uint16 { return t.sockets[0].local.Port() }
+
+// candidates returns what a side that knows us by address is told. The address
+// it used for signalling comes first, since that one is known to work. Loopback
+// is offered to loopback only: elsewhere it would name the browser's own
+// machine. Behind a public address (NAT 1:1) the inner ones are nobody's business.
+func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
+	var list []netip.Addr
+	add := func(a netip.Addr) {
+		if a.IsValid() && !a.IsUnspecified() && !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	}
+	if !t.public.IsValid() || address.IsLoopback() {
+		add(address)
+	}
+	add(t.public)
+	if !t.public.IsValid() {
+		for _, m := range t.sockets {
+			if a := m.local.Addr(); !a.IsLinkLocalUnicast() && (!a.IsLoopback() || address.IsLoopback()) {
+				add(a)
+			}
+		}
+	}
+	candidates := make([]offeranswer.Candidate, len(list))
+	for i, a := range list {
+		candidates[i] = offeranswer.HostCandidate(netip.AddrPortFrom(a, t.port()), i)
+	}
+	return candidates
+}
+
+// reachable returns the sockets at which checks to those candidates arrive. An
+// address that none of the sockets has is a NAT's outside: then any socket of
+// its family may be the inside.
+func (t *Transport) reachable(candidates []offeranswer.Candidate) []*socketMux {
+	var out []*socketMux
+	for _, m := range t.sockets {
+		local := m.local.Addr()
+		for _, c := range candidates {
+			address := c.Address.Addr()
+			behindNAT := !t.has(address) && address.Is4() == local.Is4() && !local.IsLoopback()
+			if local == address || local.IsUnspecified() || behindNAT {
+				out = append(out, m)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (t *Transport) has(a netip.Addr) bool {
+	return slices.ContainsFunc(t.sockets, func(m *socketMux) bool { return m.local.Addr() == a })
+}
