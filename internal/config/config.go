@@ -38,7 +38,8 @@ type Config struct {
 	WebRTCPort uint16
 	// Breaker says whose descriptions are rewritten.
 	Breaker BreakerPolicy
-	// OutboundProxies are the next hops by domain, in the order of the file; the first that matches is meant.
+	// OutboundProxies are the next hops by domain, in the order of the file. A domain that is named is meant
+	// before "*", an earlier entry before a later one.
 	OutboundProxies []OutboundProxy
 	// AllowNextHops are the destinations that requests may be sent to besides outbound proxies and the PBX.
 	AllowNextHops []NextHop
@@ -133,7 +134,7 @@ type NextHop struct {
 	Any bool
 	// Prefix allows the addresses in it; a single address is a prefix of full length.
 	Prefix netip.Prefix
-	// Host allows a host name or domain, in lower case without a trailing dot.
+	// Host allows a host name or domain and the names under it; in lower case without a trailing dot.
 	Host string
 }
 
