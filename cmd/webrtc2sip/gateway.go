@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"webrtc2sip/breaker"
+	"webrtc2sip/internal/config"
+	"webrtc2sip/internal/pbx"
+	"webrtc2sip/internal/sipstack"
+	"webrtc2sip/proxy"
+	"webrtc2sip/www"
+)
+
+// farewell is how long calls that are hung up at the end have to answer.
+const farewell = time.Second
+
+// gateway is every part that a configuration asks for, with its sockets open.
+type gateway struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	tls   *tls.Config
+	media *breaker.Breaker
+	pbx   *pbx.PBX // nil when it is off
+	stack *sipstack.Stack
+	proxy *proxy.Proxy
+	sip   []*sipstack.Listener
+	pages []*page
+}
+
+// newGateway builds the parts and opens their sockets. It starts nothing; what it had opened before an error
+// ends with the process.
+func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
+	g := &gateway{cfg: cfg, log: log}
+	for _, open := range []func() error{g.openMedia, g.openPBX, g.openStack, g.openPages} {
+		if err := open(); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *gateway) openMedia() (err error) {
+	if g.tls, err = certificate(g.cfg); err != nil {
+		return err
+	}
+	g.media, err = breaker.New(breaker.Config{
+		PublicAddress: g.cfg.PublicAddress,
+		RTPPorts:      g.cfg.RTPPorts,
+		WebRTCPort:    g.cfg.WebRTCPort,
+		Workers:       runtime.GOMAXPROCS(0),
+		SymmetricRTP:  g.cfg.SymmetricRTP,
+		Logger:        g.log,
+	})
+	if err != nil {
+		return fmt.Errorf("media (<webrtc-port>, <rtp-port-range>): %w", err)
+	}
+	return nil
+}
+
+func (g *gateway) openPBX() (err error) {
+	if g.cfg.PBX == nil {
+		return nil
+	}
+	c := pbx.Config{Realm: g.cfg.PBX.Realm, Logger: g.log, Address: g.cfg.PBX.Address}
+	for _, u := range g.cfg.PBX.Users {
+		c.Users = append(c.Users, pbx.User{Name: u.Name, Password: u.Password})
+	}
+	if g.pbx, err = pbx.New(c); err != nil {
+		return fmt.Errorf("<pbx>: %w", err)
+	}
+	return nil
+}
+
+// protocols are the transports of the configuration that carry SIP.
+var protocols = map[string]sipstack.Transport{
+	"udp": sipstack.UDP, "tcp": sipstack.TCP, "ws": sipstack.WS, "wss": sipstack.WSS,
+}
+
+func (g *gateway) openStack() error {
+	g.stack = sipstack.New(sipstack.Config{
+		Logger:        g.log,
+		PublicAddress: g.cfg.PublicAddress,
+		TLS:           g.tls,
+		AllowOrigins:  g.cfg.AllowOrigins,
+	})
+	for _, t := range g.cfg.Transports {
+		protocol, ok := protocols[t.Protocol]
+		if !ok {
+			continue
+		}
+		l, err := g.stack.Listen(protocol, bindTo(t))
+		if err != nil {
+			return transportError(t, err)
+		}
+		g.log.Info("listening", "transport", t.Protocol, "address", l.Addr())
+		g.sip = append(g.sip, l)
+	}
+	g.proxy = proxy.New(g.proxyConfig(), g.stack, g.media)
+	return nil
+}
+
+// transportError names the element that a socket did not open for.
+func transportError(t config.Transport, err error) error {
+	return fmt.Errorf("<transport> on line %d, %s: %w", t.Line, t.Protocol, err)
+}
+
+// bindTo is the socket address of a transport. The unspecified address of IPv6 takes IPv4, too, where there is IPv6.
+func bindTo(t config.Transport) netip.AddrPort {
+	switch {
+	case t.Address.IsValid():
+		return netip.AddrPortFrom(t.Address, t.Port)
+	case slices.ContainsFunc(interfaceAddresses(), netip.Addr.Is6):
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), t.Port)
+	default:
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), t.Port)
+	}
+}
+
+// policies give the proxy's name for each of the configuration's.
+var policies = map[config.BreakerPolicy]proxy.BreakerPolicy{
+	config.Auto:   proxy.BreakerAuto,
+	config.Client: proxy.BreakerClient,
+	config.Always: proxy.BreakerAlways,
+	config.Never:  proxy.BreakerNever,
+}
+
+// proxyConfig is the configuration in the proxy's terms.
+func (g *gateway) proxyConfig() proxy.Config {
+	c := proxy.Config{
+		Logger:        g.log,
+		PublicAddress: g.cfg.PublicAddress,
+		Breaker:       policies[g.cfg.Breaker],
+		Addresses:     localAddresses(),
+		Resolver:      resolver(g.cfg.Nameservers),
+	}
+	for _, l := range g.sip {
+		c.Ports = append(c.Ports, l.Addr().Port())
+		if a := l.Addr().Addr(); !a.IsUnspecified() && !slices.Contains(c.Addresses, a) {
+			c.Addresses = append(c.Addresses, a)
+		}
+	}
+	for _, o := range g.cfg.OutboundProxies {
+		hop := proxy.Hop{Host: o.Hop.Host, Port: o.Hop.Port, Transport: sipstack.UDP}
+		if o.Hop.Transport != "" {
+			hop.Transport = protocols[o.Hop.Transport]
+		}
+		c.OutboundProxies = append(c.OutboundProxies, proxy.OutboundProxy{Domain: o.Domain, Hop: hop})
+	}
+	if g.pbx != nil {
+		// To the proxy the PBX is one more server of a domain.
+		at := g.pbx.Addr()
+		c.OutboundProxies = append(c.OutboundProxies, proxy.OutboundProxy{
+			Domain: g.cfg.PBX.Realm,
+			Hop:    proxy.Hop{Host: at.Addr().String(), Port: at.Port(), Transport: sipstack.UDP},
+		})
+	}
+	for _, h := range g.cfg.AllowNextHops {
+		c.AllowNextHops = append(c.AllowNextHops, proxy.NextHop{Any: h.Any, Prefix: h.Prefix, Host: h.Host})
+	}
+	return c
+}
+
+// resolver asks the given name servers in turn; without any, the system's way is taken.
+func resolver(servers []netip.AddrPort) *net.Resolver {
+	if len(servers) == 0 {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			var failures []error
+			for _, s := range servers {
+				c, err := d.DialContext(ctx, network, s.String())
+				if err == nil {
+					return c, nil
+				}
+				failures = append(failures, err)
+			}
+			return nil, errors.Join(failures...)
+		},
+	}
+}
+
+func (g *gateway) openPages() error {
+	settings := www.Settings{WSPort: g.port(sipstack.WS), WSSPort: g.port(sipstack.WSS)}
+	if p := g.cfg.PBX; p != nil {
+		settings.Realm = p.Realm
+		for _, u := range p.Users {
+			settings.Users = append(settings.Users, u.Name)
+		}
+	}
+	handler := www.Handler(settings)
+	for _, t := range g.cfg.Transports {
+		if t.Protocol != "http" && t.Protocol != "https" {
+			continue
+		}
+		p, err := newPage(t, handler, g.tls, g.log)
+		if err != nil {
+			return transportError(t, err)
+		}
+		g.log.Info("listening", "transport", t.Protocol, "address", p.listener.Addr())
+		g.pages = append(g.pages, p)
+	}
+	return nil
+}
+
+// port is that of the first listener of a transport, or 0.
+func (g *gateway) port(t sipstack.Transport) int {
+	for _, l := range g.sip {
+		if l.Transport() == t {
+			return int(l.Addr().Port())
+		}
+	}
+	return 0
+}
+
+// A page is a server for the pages on one listener.
+type page struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+func newPage(t config.Transport, handler http.Handler, secure *tls.Config, log *slog.Logger) (*page, error) {
+	l, err := net.Listen("tcp", bindTo(t).String())
+	if err != nil {
+		return nil, err
+	}
+	p := &page{listener: l, server: &http.Server{
+		Handler: handler,
+		// The pages are small, so that whoever takes longer is holding a connection on purpose.
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.With("transport", t.Protocol).Handler(), slog.LevelDebug),
+	}}
+	if t.Secure() {
+		p.server.TLSConfig = secure.Clone() // the server adds HTTP/2 to it
+	}
+	return p, nil
+}
+
+// run serves until ctx ends, then lets requests that are under way finish for a moment.
+func (p *page) run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() {
+		if p.server.TLSConfig != nil {
+			served <- p.server.ServeTLS(p.listener, "", "")
+		} else {
+			served <- p.server.Serve(p.listener)
+		}
+	}()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if p.server.Shutdown(end) != nil {
+		_ = p.server.Close()
+	}
+	<-served // http.ErrServerClosed
+	return nil
+}
+
+// url is where a browser on this machine finds the page.
+func (p *page) url() string {
+	scheme, host := "http", "localhost"
+	if p.server.TLSConfig != nil {
+		scheme = "https"
+	}
+	at := netip.MustParseAddrPort(p.listener.Addr().String())
+	if !at.Addr().IsUnspecified() && !at.Addr().IsLoopback() {
+		host = at.Addr().String()
+		if at.Addr().Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	return fmt.Sprintf("%s://%s:%d/", scheme, host, at.Port())
+}
+
+// hangUp ends the calls that are up and gives the parties a moment to answer.
+func (g *gateway) hangUp() {
+	calls := g.proxy.Calls()
+	if calls == 0 {
+		return
+	}
+	g.log.Info("hanging up", "calls", calls)
+	g.proxy.HangUp()
+	time.Sleep(farewell)
+}
+
+// names joins the names of the PBX's users for people to read.
+func names(users []config.User, passwords bool) string {
+	texts := make([]string, len(users))
+	for i, u := range users {
+		texts[i] = u.Name
+		if passwords {
+			texts[i] += " (password " + u.Password + ")"
+		}
+	}
+	return strings.Join(texts, ", ")
+}
