@@ -42,4 +42,4 @@ bench: ## benchmarks of the packet path, with allocations
 	go test -run '^$$' -bench . -benchmem ./breaker/... ./internal/...
 
 fmt: ## format all sources
-	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+	.ci/sources | xargs $(TOOL) gofumpt -w

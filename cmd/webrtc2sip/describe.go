@@ -22,16 +22,20 @@ func warnings(cfg *config.Config) []config.Warning {
 	}
 	for _, t := range cfg.Transports {
 		if cfg.PBX != nil && !t.Address.IsLoopback() && publicPasswords(cfg.PBX) {
-			all = append(all, config.Warning{Line: t.Line, Element: "transport",
-				Text: "other machines can reach the demo's users, whose passwords are known to everybody"})
+			all = append(all, config.Warning{
+				Line: t.Line, Element: "transport",
+				Text: "other machines can reach the demo's users, whose passwords are known to everybody",
+			})
 			break
 		}
 	}
 	if cfg.Certificates == nil {
 		for _, t := range cfg.Transports {
 			if t.Secure() {
-				all = append(all, config.Warning{Line: t.Line, Element: "transport",
-					Text: "without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers do not trust"})
+				all = append(all, config.Warning{
+					Line: t.Line, Element: "transport",
+					Text: "without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers do not trust",
+				})
 				break
 			}
 		}
