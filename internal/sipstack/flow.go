@@ -44,6 +44,7 @@ type Flow struct {
 	mu        sync.Mutex // guards all below; never held over I/O
 	connected bool       // false while it is dialled
 	closed    bool
+	draining  bool // nothing new is taken
 	writing   bool // a writer goroutine runs
 	queue     []outgoing
 	queued    int // octets in queue
@@ -91,7 +92,12 @@ var errClosedFlow = fmt.Errorf("%w: flow is closed", ErrTransport)
 
 // ID names a connection in the stack: random and never 0. It is 0 for UDP,
 // where there is nothing that could be found again.
-func (f *Flow) ID() uint64 { return f.id }
+func (f *Flow) ID() uint64 {
+	if f.transport == UDP {
+		return 0 // a pipe that stands for UDP has one all the same
+	}
+	return f.id
+}
 
 // Transport tells how messages travel.
 func (f *Flow) Transport() Transport { return f.transport }
@@ -112,12 +118,13 @@ func (f *Flow) Local() netip.AddrPort {
 // if one is configured, else the local one, with the port of the listener. A
 // peer on this machine's loopback is given the local address in any case.
 func (f *Flow) SentBy() string {
-	host, port := f.Local().Addr(), f.Local().Port()
+	port := f.local.Port()
 	if f.listener != nil {
 		port = f.listener.addr.Port()
 	}
-	if public := f.stack.cfg.PublicAddress; public.IsValid() && !f.remote.Addr().IsLoopback() {
-		host = public
+	host := f.stack.cfg.PublicAddress
+	if !host.IsValid() || f.remote.Addr().IsLoopback() {
+		host = f.Local().Addr()
 	}
 	return netip.AddrPortFrom(host, port).String()
 }
@@ -148,7 +155,9 @@ func (f *Flow) Send(msg sip.Message) error {
 
 // transmit sends one marshalled message.
 func (f *Flow) transmit(data []byte) error {
-	f.stack.logMessage("sent", f, data)
+	if f.stack.debugs() {
+		f.stack.logMessage("sent", f, string(data))
+	}
 	if f.conn == nil {
 		if err := f.datagram(data, f.remote); err != nil {
 			return fmt.Errorf("%w: %w", ErrTransport, err)
@@ -158,10 +167,18 @@ func (f *Flow) transmit(data []byte) error {
 	return f.enqueue(outgoing{frameMessage, data})
 }
 
+// reply sends a response; to is where, on UDP.
+func (f *Flow) reply(data []byte, to netip.AddrPort) error {
+	if f.conn != nil || to == f.remote {
+		return f.transmit(data)
+	}
+	return f.listener.udpFlow(to).transmit(data)
+}
+
 // enqueue puts a frame into the queue and sees to it that somebody writes it.
 func (f *Flow) enqueue(o outgoing) error {
 	f.mu.Lock()
-	if f.closed {
+	if f.closed || f.draining {
 		f.mu.Unlock()
 		return errClosedFlow
 	}
@@ -208,6 +225,15 @@ func (f *Flow) writeLoop() {
 			f.closeWith(byPeer)
 		}
 	}
+}
+
+// drain waits until what is queued was written; nothing more is taken. For the
+// reader, before it gives up.
+func (f *Flow) drain() {
+	f.mu.Lock()
+	f.draining = true
+	f.mu.Unlock()
+	f.writers.Wait()
 }
 
 // Close ends a connection; what is still queued is lost. It does nothing for
@@ -258,7 +284,9 @@ func (f *Flow) end(err error) {
 	}
 	f.stack.table.flowClosed(f)
 	close(f.done)
-	f.stack.guard.call(func() { f.stack.handler.FlowClosed(f) })
+	if f.transport != UDP {
+		_ = f.stack.guard.call(func() { f.stack.handler.FlowClosed(f) })
+	}
 }
 
 // newFlow makes the flow of a connection.

@@ -1,9 +1,12 @@
 package sipstack
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Listener is a socket of the stack on which peers reach it.
@@ -12,10 +15,11 @@ type Listener struct {
 	transport Transport
 	addr      netip.AddrPort
 
-	packets *net.UDPConn
-	stream  net.Listener
-	web     *webServer
+	packets *net.UDPConn // UDP
+	stream  net.Listener // the others
+	web     *webServer   // WS, WSS
 	census  census
+	recent  atomic.Pointer[Flow] // UDP flow of the last datagram
 	once    sync.Once
 	ended   chan struct{}
 }
@@ -25,3 +29,246 @@ func (l *Listener) Addr() netip.AddrPort { return l.addr }
 
 // Transport is what the listener was opened for.
 func (l *Listener) Transport() Transport { return l.transport }
+
+// udpReadBuffer holds a burst of messages, half a second at 5,000 a second.
+const udpReadBuffer = 4 << 20
+
+// open makes the socket. "::" takes IPv4 as well where the system does that.
+func (l *Listener) open(addr netip.AddrPort) (err error) {
+	l.ended = make(chan struct{})
+	limits := l.stack.limits
+	l.census.each, l.census.all = limits.ConnectionsPerAddress, limits.Connections
+	family := "4"
+	if addr.Addr().Is6() {
+		family = "6"
+		if addr.Addr().IsUnspecified() {
+			family = ""
+		}
+	}
+	switch l.transport {
+	case UDP:
+		if l.packets, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(addr)); err != nil {
+			return err
+		}
+		_ = l.packets.SetReadBuffer(udpReadBuffer) // as much as the system allows
+		l.addr = addrPort(l.packets.LocalAddr())
+	case TCP, WS, WSS:
+		if l.stream, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(addr)); err != nil {
+			return err
+		}
+		l.addr = addrPort(l.stream.Addr())
+		if l.transport.web() {
+			l.web = newWebServer(l)
+		}
+	default:
+		return errors.New("unknown transport " + string(l.transport))
+	}
+	return nil
+}
+
+// serve runs until close.
+func (l *Listener) serve() error {
+	switch {
+	case l.packets != nil:
+		return l.readLoop()
+	case l.web != nil:
+		return l.web.serve()
+	}
+	return l.acceptLoop()
+}
+
+func (l *Listener) close() {
+	l.once.Do(func() {
+		close(l.ended)
+		if l.packets != nil {
+			_ = l.packets.Close()
+		}
+		if l.stream != nil {
+			_ = l.stream.Close()
+		}
+		if l.web != nil {
+			l.web.close()
+		}
+	})
+}
+
+// isClosed tells whether an error is the consequence of close.
+func (l *Listener) isClosed() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// reaches tells whether an address can be sent to from this listener's.
+func (l *Listener) reaches(to netip.Addr) bool {
+	own := l.addr.Addr()
+	switch {
+	case own.IsUnspecified() && own.Is6():
+		return true
+	case own.Is4() != to.Is4():
+		return false
+	}
+	return !own.IsLoopback() || to.IsLoopback()
+}
+
+// localFor gives the address that a peer sees us by.
+func (l *Listener) localFor(remote netip.AddrPort) netip.Addr {
+	if own := l.addr.Addr(); !own.IsUnspecified() {
+		return own
+	}
+	return l.stack.locals.towards(remote.Addr())
+}
+
+// udpFlow gives a flow to a peer.
+func (l *Listener) udpFlow(to netip.AddrPort) *Flow {
+	if f := l.recent.Load(); f != nil && f.remote == to {
+		return f // most peers send more than one datagram in a row
+	}
+	f := &Flow{stack: l.stack, listener: l, transport: UDP, remote: to, log: l.stack.log}
+	f.datagram = l.sendTo
+	l.recent.Store(f)
+	return f
+}
+
+func (l *Listener) sendTo(p []byte, to netip.AddrPort) error {
+	_, err := l.packets.WriteToUDPAddrPort(p, to)
+	return err
+}
+
+// readLoop takes datagrams until the socket is closed. Other errors are about
+// datagrams that we sent; a socket that gives nothing else is broken.
+func (l *Listener) readLoop() error {
+	buf := make([]byte, 64<<10)
+	for failures := 0; ; {
+		n, from, err := l.packets.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if l.isClosed() {
+				return nil
+			}
+			if failures++; failures > 100 {
+				return err
+			}
+			l.stack.guard.brief("receive", "transport", UDP, "err", err)
+			continue
+		}
+		failures = 0
+		if from.Port() != 0 {
+			l.datagram(buf[:n], unmap(from))
+		}
+	}
+}
+
+// datagram takes one. A double CRLF, or four zeros, which old phones send to
+// keep a NAT open, are answered with a CRLF (RFC 5626 §4.4.1 has that for
+// streams only; over UDP it keeps the way back open as well).
+func (l *Listener) datagram(p []byte, from netip.AddrPort) {
+	switch string(p[:min(len(p), 5)]) {
+	case "\r\n\r\n", "\x00\x00\x00\x00":
+		_ = l.sendTo([]byte("\r\n"), from)
+		return
+	case "", "\x00", "\r\n":
+		return
+	}
+	l.stack.receive(l.udpFlow(from), string(p))
+}
+
+// acceptLoop takes TCP connections until the socket is closed. When there are
+// no descriptors left it waits a little for some to return.
+func (l *Listener) acceptLoop() error {
+	for wait := time.Duration(0); ; {
+		conn, err := l.accept()
+		switch {
+		case l.isClosed():
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case err != nil:
+			l.stack.guard.brief("accept", "transport", l.transport, "err", err)
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(wait):
+			case <-l.ended:
+			}
+			continue
+		}
+		wait = 0
+		l.stack.serveStream(l, conn)
+	}
+}
+
+// accept gives the next connection from an address that has not too many.
+func (l *Listener) accept() (net.Conn, error) {
+	for {
+		conn, err := l.stream.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := addrPort(conn.RemoteAddr()).Addr()
+		if l.census.enter(from) {
+			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.census.leave(from) })}, nil
+		}
+		l.stack.guard.brief("too many connections", "transport", l.transport, "remote", from)
+		_ = conn.Close()
+	}
+}
+
+// countedConn is a connection that is counted until it is closed.
+type countedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	c.leave()
+	return err
+}
+
+// localAddresses finds out by which of our addresses a peer is reached, for
+// sockets that are bound to all of them. The routing table is asked anew every
+// minute.
+type localAddresses struct {
+	mu    sync.Mutex
+	known map[netip.Addr]netip.Addr
+	since time.Time
+}
+
+// Bounds of localAddresses.
+const (
+	localAddressesKept = 1024
+	localAddressesLife = time.Minute
+)
+
+func (a *localAddresses) towards(remote netip.Addr) netip.Addr {
+	a.mu.Lock()
+	if now := time.Now(); a.known == nil || len(a.known) >= localAddressesKept || now.Sub(a.since) > localAddressesLife {
+		a.known, a.since = map[netip.Addr]netip.Addr{}, now
+	}
+	own, ok := a.known[remote]
+	a.mu.Unlock()
+	if ok {
+		return own
+	}
+	own = routeTo(remote)
+	a.mu.Lock()
+	a.known[remote] = own
+	a.mu.Unlock()
+	return own
+}
+
+// routeTo asks the system by connecting a UDP socket, which sends nothing.
+func routeTo(remote netip.Addr) netip.Addr {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, 5060)))
+	if err != nil {
+		if remote.Is4() {
+			return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		return netip.IPv6Loopback()
+	}
+	defer conn.Close()
+	return addrPort(conn.LocalAddr()).Addr()
+}

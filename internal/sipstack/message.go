@@ -3,6 +3,9 @@ package sipstack
 import (
 	"bytes"
 	"crypto/rand"
+	"net/netip"
+	"strconv"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -21,6 +24,8 @@ func newBranch() string { return branchCookie + rand.Text() }
 // Call-ID and CSeq of the request, Record-Route where a dialog may begin,
 // Timestamp for 100. Via is left to ServerTransaction.Respond. So is a missing
 // To tag: every response of a transaction gets the same.
+//
+// The headers are those of the request; to change one, replace it.
 func NewResponse(req *sip.Request, code int, reason string) *sip.Response {
 	res := sip.NewResponse(code, reason)
 	mayOpen := req.IsInvite() || req.Method == sip.SUBSCRIBE || req.Method == sip.REFER || req.Method == sip.NOTIFY
@@ -42,10 +47,154 @@ func NewResponse(req *sip.Request, code int, reason string) *sip.Response {
 	return res
 }
 
-// marshal writes a message as it goes onto the wire.
+// writable is a message of sipgo that we write ourselves.
+type writable interface {
+	Headers() []sip.Header
+	Body() []byte
+}
+
+// isNamed compares the name of a header with one in full, canonical spelling.
+func isNamed(h sip.Header, name string) bool {
+	n := h.Name()
+	return n == name || len(n) == len(name) && strings.EqualFold(n, name)
+}
+
+// encodeRequest writes a request with our Via above those it has.
+func encodeRequest(req *sip.Request, topVia string) []byte {
+	b := newBuffer(req)
+	req.StartLineWrite(b)
+	b.WriteString("\r\nVia: ")
+	b.WriteString(topVia)
+	b.WriteString("\r\n")
+	length := false
+	for _, h := range req.Headers() {
+		length = length || isNamed(h, "Content-Length")
+		h.StringWrite(b)
+		b.WriteString("\r\n")
+	}
+	return finish(b, length, req.Body())
+}
+
+// encodeResponse writes a response with these Via values in place of its own,
+// and the tag where To has none and needs one.
+func encodeResponse(res *sip.Response, vias []string, tag string) []byte {
+	b := newBuffer(res)
+	res.StartLineWrite(b)
+	b.WriteString("\r\n")
+	for _, v := range vias {
+		b.WriteString("Via: ")
+		b.WriteString(v)
+		b.WriteString("\r\n")
+	}
+	length := false
+	for _, h := range res.Headers() {
+		if isNamed(h, "Via") {
+			continue
+		}
+		length = length || isNamed(h, "Content-Length")
+		h.StringWrite(b)
+		if tag != "" && isNamed(h, "To") && lacksTag(res) {
+			b.WriteString(";tag=")
+			b.WriteString(tag)
+		}
+		b.WriteString("\r\n")
+	}
+	return finish(b, length, res.Body())
+}
+
+// lacksTag tells whether a response should have a To tag and has none
+// (RFC 3261 §8.2.6.2).
+func lacksTag(res *sip.Response) bool {
+	to := res.To()
+	if to == nil || res.StatusCode == sip.StatusTrying {
+		return false
+	}
+	for _, kv := range to.Params {
+		if strings.EqualFold(kv.K, "tag") {
+			return false
+		}
+	}
+	return true
+}
+
+func newBuffer(m writable) *bytes.Buffer {
+	return bytes.NewBuffer(make([]byte, 0, 256+64*len(m.Headers())+len(m.Body())))
+}
+
+// finish writes what follows the headers. Content-Length is a must on streams.
+func finish(b *bytes.Buffer, length bool, body []byte) []byte {
+	if !length {
+		b.WriteString("Content-Length: ")
+		b.WriteString(strconv.Itoa(len(body)))
+		b.WriteString("\r\n")
+	}
+	b.WriteString("\r\n")
+	b.Write(body)
+	return b.Bytes()
+}
+
+// marshal writes a message as it is.
 func marshal(msg sip.Message) []byte {
 	var b bytes.Buffer
 	b.Grow(1024 + len(msg.Body()))
 	msg.StringWrite(&b)
 	return b.Bytes()
+}
+
+// replyVias gives the Via values of a response: those of the request as they
+// came, the topmost with received and rport (RFC 3261 §18.2.1, RFC 3581 §4).
+// WebSocket clients get theirs untouched; they compare it, and nobody routes by
+// it (RFC 7118 §5.2).
+func replyVias(f *Flow, vias []string, top *via) []string {
+	if f.transport.web() || len(vias) == 0 {
+		return vias
+	}
+	source := f.remote.Addr()
+	host, err := netip.ParseAddr(strings.Trim(top.host, "[]"))
+	if !top.rport && err == nil && host.Unmap() == source {
+		return vias
+	}
+	out := make([]string, len(vias))
+	copy(out, vias)
+	out[0] = stampVia(vias[0], f.remote, top.rport)
+	return out
+}
+
+// stampVia adds received, and the value of rport where it was asked for; what
+// the client itself wrote there is dropped.
+func stampVia(value string, from netip.AddrPort, rport bool) string {
+	var b strings.Builder
+	first := true
+	for part := range strings.SplitSeq(value, ";") {
+		name, _, _ := strings.Cut(part, "=")
+		name = trim(name)
+		if !first && (strings.EqualFold(name, "received") || strings.EqualFold(name, "rport")) {
+			continue
+		}
+		if !first {
+			b.WriteByte(';')
+		}
+		b.WriteString(part)
+		first = false
+	}
+	b.WriteString(";received=")
+	b.WriteString(from.Addr().String())
+	if rport {
+		b.WriteString(";rport=")
+		b.WriteString(strconv.Itoa(int(from.Port())))
+	}
+	return b.String()
+}
+
+// replyTo gives where responses go on UDP: to the port that the request came
+// from if the client knows RFC 3581, else to that in Via (RFC 3261 §18.2.2).
+// The address is always the source; maddr would let a request choose a victim.
+func replyTo(f *Flow, top *via) netip.AddrPort {
+	switch {
+	case f.transport != UDP || top.rport:
+		return f.remote
+	case top.port != 0:
+		return netip.AddrPortFrom(f.remote.Addr(), uint16(top.port))
+	}
+	return netip.AddrPortFrom(f.remote.Addr(), 5060)
 }

@@ -94,6 +94,15 @@ type Stack struct {
 	t4     time.Duration
 	table  table
 	guard  guard
+
+	// Transactions that wait for a timer of constant length (RFC 3261 table 4).
+	timerD linger // repeated finals of a refused INVITE of ours
+	timerI linger // repeated ACKs
+	timerJ linger // repeated non-INVITE requests
+	timerK linger // repeated non-INVITE finals
+	timerL linger // repeated INVITEs after a 2xx (RFC 6026)
+	timerM linger // repeated 2xx, and those of other forks (RFC 6026)
+
 	locals localAddresses
 	done   chan struct{} // closed when Serve ends
 
@@ -147,8 +156,13 @@ func New(cfg Config) *Stack {
 		s.t4 = 5 * time.Second
 	}
 	s.guard.log = s.log
+	s.timerD = linger{stack: s, time: max(64*s.t1, 32*time.Second)}
+	s.timerI = linger{stack: s, time: s.t4}
+	s.timerJ = linger{stack: s, time: 64 * s.t1, most: s.limits.Completed}
+	s.timerK = linger{stack: s, time: s.t4, most: s.limits.Completed}
+	s.timerL = linger{stack: s, time: 64 * s.t1}
+	s.timerM = linger{stack: s, time: 64 * s.t1}
 	s.table.init()
-	s.locals.init()
 	return s
 }
 
@@ -211,8 +225,11 @@ func (s *Stack) shutdown() {
 	for _, f := range flows {
 		f.closeWith(goingAway)
 	}
-	s.table.clear()
 	s.wg.Wait()
+	s.table.clear()
+	for _, l := range []*linger{&s.timerD, &s.timerI, &s.timerJ, &s.timerK, &s.timerL, &s.timerM} {
+		l.close()
+	}
 	s.running.Lock() // waits for timer callbacks, and lets none in after this
 }
 
@@ -319,6 +336,10 @@ func (s *Stack) listenerFor(t Transport, to netip.Addr) *Listener {
 func (s *Stack) add(f *Flow) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.addLocked(f)
+}
+
+func (s *Stack) addLocked(f *Flow) error {
 	if s.state == closed {
 		return ErrClosed
 	}
@@ -348,36 +369,4 @@ func randomID() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.LittleEndian.Uint64(b[:])
-}
-
-// Do sends a request that is not an INVITE and waits for its final response.
-// Do not call it in a Handler's method, which must not wait.
-func (s *Stack) Do(ctx context.Context, req *sip.Request, f *Flow) (*sip.Response, error) {
-	if req.IsInvite() || req.IsAck() {
-		return nil, fmt.Errorf("%w: %s needs Send or SendACK", ErrState, req.Method)
-	}
-	type result struct {
-		res *sip.Response
-		err error
-	}
-	got := make(chan result, 1)
-	_, err := s.Send(req, f, func(res *sip.Response, err error) {
-		if err != nil || !res.IsProvisional() {
-			select {
-			case got <- result{res, err}:
-			default: // one is enough
-			}
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case r := <-got:
-		return r.res, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.done:
-		return nil, ErrClosed
-	}
 }

@@ -1,0 +1,182 @@
+package sipstack
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// messages holds parsed messages between uses, for their lists.
+var messages = sync.Pool{New: func() any { return &message{sections: sections{fields: make([]field, 0, 32)}} }}
+
+// release gives a message back. What became of it lives on its own.
+func (m *message) release() {
+	fields := m.fields
+	clear(fields)
+	*m = message{sections: sections{fields: fields[:0]}}
+	messages.Put(m)
+}
+
+// receive takes one whole message from a flow, on its reader goroutine. It
+// reports whether the message could be read.
+func (s *Stack) receive(f *Flow, raw string) (ok bool) {
+	if s.debugs() {
+		s.logMessage("received", f, raw)
+	}
+	m := messages.Get().(*message)
+	defer m.release()
+	err := s.guard.call(func() { ok = s.dispatch(f, m, raw) })
+	if err != nil && m.req != nil {
+		s.replyStateless(f, m, refuse(500, "Server Internal Error", "panic"))
+	}
+	return ok
+}
+
+func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
+	if r := parse(raw, &s.limits, m); r != nil {
+		s.guard.brief("message refused", "transport", f.transport, "remote", f.remote, "status", r.code, "err", r.detail)
+		s.replyStateless(f, m, r)
+		return false
+	}
+	if m.res != nil {
+		s.response(f, m, raw)
+		return true
+	}
+	m.req.SetTransport(string(f.transport))
+	m.req.SetSource(f.remote.String())
+	switch m.req.Method {
+	case sip.ACK:
+		s.ack(f, m)
+	case sip.CANCEL:
+		s.cancel(f, m)
+	default:
+		s.request(f, m)
+	}
+	return true
+}
+
+// request starts a server transaction, or feeds one with a retransmission.
+func (s *Stack) request(f *Flow, m *message) {
+	tx := &ServerTransaction{
+		stack: s, flow: f, key: serverKey(f, m, m.method), req: m.req, counted: true,
+		vias: replyVias(f, m.vias, &m.top), to: replyTo(f, &m.top),
+	}
+	tx.tag = s.statelessTag(m)
+	old, err := s.table.addServer(tx, &s.limits)
+	switch {
+	case old != tx && old != nil:
+		old.repeated()
+		return
+	case err != nil:
+		s.guard.brief("too many transactions", "transport", f.transport, "remote", f.remote)
+		s.replyStateless(f, m, refuse(503, "Service Unavailable", "limit"))
+		return
+	}
+	if m.req.IsInvite() {
+		tx.mu.Lock()
+		tx.timer = s.after(tryingAfter, tx.fire)
+		tx.mu.Unlock()
+	}
+	if s.guard.call(func() { s.handler.ServeRequest(tx) }) != nil {
+		_ = tx.Reply(sip.StatusInternalServerError, "Server Internal Error") // unless it was answered
+	}
+}
+
+// ack goes to the INVITE that was refused, else to the user.
+func (s *Stack) ack(f *Flow, m *message) {
+	if tx := s.table.server(serverKey(f, m, string(sip.INVITE))); tx != nil && tx.acknowledge() {
+		return
+	}
+	_ = s.guard.call(func() { s.handler.ServeACK(m.req, f) })
+}
+
+// cancel answers a CANCEL and tells the INVITE that it is for. The answer needs
+// no transaction, since a retransmission gets the same.
+func (s *Stack) cancel(f *Flow, m *message) {
+	tx := s.table.server(serverKey(f, m, string(sip.INVITE)))
+	if tx == nil {
+		s.replyStateless(f, m, refuse(481, "Call/Transaction Does Not Exist", ""))
+		return
+	}
+	data := encodeResponse(NewResponse(m.req, sip.StatusOK, "OK"), replyVias(f, m.vias, &m.top), tx.tag)
+	_ = f.reply(data, replyTo(f, &m.top))
+	tx.canceled(m.req)
+}
+
+// response goes to the transaction of ours whose branch it carries. Others are
+// dropped: we send nothing outside of transactions but ACK, which has none.
+func (s *Stack) response(f *Flow, m *message, raw string) {
+	c := s.table.client(clientKey(f, m.top.branch, m.method))
+	if c == nil {
+		f.stack.log.Debug("stray response dropped", "remote", f.remote, "status", m.res.StatusCode)
+		return
+	}
+	m.res.SetTransport(string(f.transport))
+	m.res.SetSource(f.remote.String())
+	c.receive(m.res, raw)
+}
+
+// statelessTag gives the To tag of our responses to a request: the same for its
+// retransmissions (RFC 3261 §8.2.7), and for nothing else.
+func (s *Stack) statelessTag(m *message) string {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, part := range []string{m.top.branch, m.callID, m.fromTag, strconv.Itoa(int(m.seq))} {
+		h.WriteString(part)
+		h.WriteByte(0)
+	}
+	return "w" + strconv.FormatUint(h.Sum64(), 36)
+}
+
+// replyStateless answers a request that gets no transaction: refused by the
+// parser, or one too many. It needs Via, From, To, Call-ID and CSeq; without
+// them, and for ACK and responses, there is no answer. Headers are those that
+// came, octet for octet.
+func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
+	method, _, _ := strings.Cut(m.start, " ")
+	if m.res != nil || method == "" || method == "ACK" || strings.Contains(method, "/") {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", r.code, r.reason)
+	var vias []string
+	var seen [kindPath + 1]bool
+	for _, h := range m.fields {
+		if h.kind == kindVia {
+			values(h.value, func(v string) bool { vias = append(vias, v); return true })
+		}
+	}
+	var top via
+	if len(vias) == 0 || len(vias) > s.limits.Vias || parseVia(vias[0], &top) != nil {
+		return
+	}
+	for _, v := range replyVias(f, vias, &top) {
+		b.WriteString("Via: " + v + "\r\n")
+	}
+	for _, h := range m.fields {
+		switch h.kind {
+		case kindFrom, kindTo, kindCallID, kindCSeq:
+			if seen[h.kind] {
+				continue
+			}
+			seen[h.kind] = true
+			b.WriteString(h.name + ": " + h.value)
+			if h.kind == kindTo && m.toTag == "" && !strings.Contains(strings.ToLower(h.value), "tag") {
+				b.WriteString(";tag=" + s.statelessTag(m))
+			}
+			b.WriteString("\r\n")
+		}
+	}
+	if !seen[kindFrom] || !seen[kindTo] || !seen[kindCallID] || !seen[kindCSeq] {
+		return
+	}
+	if r.code == 503 {
+		b.WriteString("Retry-After: 5\r\n")
+	}
+	b.WriteString("Content-Length: 0\r\n\r\n")
+	_ = f.reply([]byte(b.String()), replyTo(f, &top))
+}

@@ -1,0 +1,271 @@
+package sipstack
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// transaction is either kind, as the table and the lingering lists see it.
+type transaction interface {
+	// abandon ends the transaction; err is nil when its time is over.
+	abandon(err error)
+}
+
+// key finds a transaction: RFC 3261 §17.1.3 and §17.2.3, and the flow.
+type key struct {
+	id     string // branch, for server transactions with sent-by
+	method string // INVITE for its ACK and CANCEL as well
+	flow   uint64 // 0 for UDP
+	source netip.Addr
+}
+
+// serverKey is the key of a request.
+func serverKey(f *Flow, m *message, method string) key {
+	k := key{method: method, id: m.top.branch + " " + m.top.sentBy()}
+	if len(m.top.branch) <= len(branchCookie) || m.top.branch[:len(branchCookie)] != branchCookie {
+		// RFC 2543: the branch says nothing. What is the same in INVITE, its ACK
+		// and its CANCEL does (§17.2.3).
+		k.id = m.callID + " " + m.fromTag + " " + strconv.Itoa(int(m.seq)) + " " + m.vias[0]
+	}
+	if f.transport == UDP {
+		k.source = f.remote.Addr()
+	} else {
+		k.flow = f.id
+	}
+	return k
+}
+
+func clientKey(f *Flow, branch, method string) key {
+	k := key{id: branch, method: method}
+	if f.transport != UDP {
+		k.flow = f.id
+	}
+	return k
+}
+
+// table holds the live transactions. Its mutex is taken last, under that of a
+// transaction or alone.
+type table struct {
+	mu      sync.Mutex
+	servers map[key]*ServerTransaction
+	clients map[key]*ClientTransaction
+	sources map[netip.Addr]int // server transactions without a final response, by UDP source
+	active  int                // in all
+}
+
+func (t *table) init() {
+	t.servers = map[key]*ServerTransaction{}
+	t.clients = map[key]*ClientTransaction{}
+	t.sources = map[netip.Addr]int{}
+}
+
+func (t *table) server(k key) *ServerTransaction {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.servers[k]
+}
+
+func (t *table) client(k key) *ClientTransaction {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clients[k]
+}
+
+var (
+	errDoubled  = errors.New("branch is in use")
+	errShutdown = fmt.Errorf("%w: %w", ErrTransport, ErrClosed)
+)
+
+// addServer takes a new transaction in, unless there is one of its key (which
+// is returned) or a limit is reached.
+func (t *table) addServer(tx *ServerTransaction, l *Limits) (*ServerTransaction, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.servers[tx.key]; old != nil {
+		return old, errDoubled
+	}
+	f := tx.flow
+	n := f.active
+	if f.transport == UDP {
+		n = t.sources[tx.key.source]
+	}
+	if t.active >= l.Transactions || n >= l.TransactionsPerSource {
+		return nil, ErrLimit
+	}
+	t.servers[tx.key] = tx
+	t.active++
+	if f.transport == UDP {
+		t.sources[tx.key.source]++
+	} else {
+		f.active++
+	}
+	t.own(f, tx)
+	return tx, nil
+}
+
+// answered stops counting a transaction against its source.
+func (t *table) answered(tx *ServerTransaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active--
+	if tx.flow.transport != UDP {
+		tx.flow.active--
+	} else if t.sources[tx.key.source]--; t.sources[tx.key.source] == 0 {
+		delete(t.sources, tx.key.source)
+	}
+}
+
+func (t *table) removeServer(tx *ServerTransaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.servers[tx.key] == tx {
+		delete(t.servers, tx.key)
+	}
+	delete(tx.flow.owned, tx)
+}
+
+func (t *table) addClient(c *ClientTransaction) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.clients[c.key] != nil {
+		return errDoubled // only a second CANCEL could be
+	}
+	t.clients[c.key] = c
+	t.own(c.flow, c)
+	return nil
+}
+
+func (t *table) removeClient(c *ClientTransaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.clients[c.key] == c {
+		delete(t.clients, c.key)
+	}
+	delete(c.flow.owned, c)
+}
+
+// own notes a transaction for flowClosed; t.mu is held.
+func (t *table) own(f *Flow, tx transaction) {
+	if f.conn == nil {
+		return
+	}
+	if f.owned == nil {
+		f.owned = map[transaction]struct{}{}
+	}
+	f.owned[tx] = struct{}{}
+}
+
+// flowClosed ends the transactions of a connection.
+func (t *table) flowClosed(f *Flow) {
+	t.mu.Lock()
+	owned := f.owned
+	f.owned = nil
+	t.mu.Unlock()
+	for tx := range owned {
+		tx.abandon(errClosedFlow)
+	}
+}
+
+// clear ends everything.
+func (t *table) clear() {
+	t.mu.Lock()
+	all := make([]transaction, 0, len(t.servers)+len(t.clients))
+	for _, tx := range t.servers {
+		all = append(all, tx)
+	}
+	for _, c := range t.clients {
+		all = append(all, c)
+	}
+	t.mu.Unlock()
+	for _, tx := range all {
+		tx.abandon(errShutdown)
+	}
+}
+
+// linger ends transactions a fixed time after they were handed to it. Since the
+// time is the same for all, they end in the order they came, and one timer
+// serves thousands of them.
+type linger struct {
+	stack *Stack
+	time  time.Duration
+	most  int // if more are waiting, the oldest ends early; 0: no bound
+
+	mu     sync.Mutex
+	queue  []lingering // from head on
+	head   int
+	timer  *time.Timer
+	closed bool
+}
+
+type lingering struct {
+	tx  transaction
+	end time.Time
+}
+
+func (l *linger) add(tx transaction) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.queue = append(l.queue, lingering{tx, time.Now().Add(l.time)})
+	if l.timer == nil {
+		l.timer = l.stack.after(l.time, l.expire)
+	} else if len(l.queue)-l.head == 1 {
+		l.timer.Reset(l.time)
+	}
+	var early transaction
+	if l.most > 0 && len(l.queue)-l.head > l.most {
+		early = l.pop()
+	}
+	l.mu.Unlock()
+	if early != nil {
+		early.abandon(nil)
+	}
+}
+
+// pop takes the oldest; l.mu is held.
+func (l *linger) pop() transaction {
+	tx := l.queue[l.head].tx
+	l.queue[l.head].tx = nil
+	if l.head++; l.head > 64 && l.head > len(l.queue)/2 {
+		l.queue = append(l.queue[:0], l.queue[l.head:]...)
+		clear(l.queue[len(l.queue):cap(l.queue)])
+		l.head = 0
+	}
+	return tx
+}
+
+// expire ends those whose time is over.
+func (l *linger) expire() {
+	now := time.Now()
+	for {
+		l.mu.Lock()
+		if l.closed || l.head == len(l.queue) {
+			l.mu.Unlock()
+			return
+		}
+		if left := l.queue[l.head].end.Sub(now); left > 0 {
+			l.timer.Reset(left)
+			l.mu.Unlock()
+			return
+		}
+		tx := l.pop()
+		l.mu.Unlock()
+		tx.abandon(nil)
+	}
+}
+
+func (l *linger) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.queue, l.head = nil, 0
+}
