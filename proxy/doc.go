@@ -1,0 +1,50 @@
+// Package proxy is the SIP proxy between browsers and the telephone world: a
+// transaction stateful, dialog aware, transparent proxy (RFC 3261 §16) with
+// WebSocket flows (RFC 7118) on one side and UDP or TCP on the other.
+//
+//	browser ── WS/WSS flow ──►┐                              ┌──► UDP/TCP ── PBX
+//	                          │ validate  Max-Forwards, scheme, Proxy-Require
+//	                          │ route     own Routes, sipml5-outbound, Route,
+//	                          │           outbound proxy, Request-URI
+//	                          │ admit     is this next hop allowed?
+//	                          │ bind      Path or Contact, two Record-Routes
+//	                          │ media     SDP through Media (the breaker)
+//	                          └ forward   own branch, Timer C, CANCEL, answers ◄─┘
+//
+// Call-ID, From, To, tags, digest challenges, custom headers and bodies pass end
+// to end; what changes is what §16 lets a proxy change, plus Contact where a
+// registrar knows no Path (RFC 3327), plus the SDP of calls that need the
+// breaker. `ha1` and `impi` are removed from Contact before anything is logged
+// or forwarded.
+//
+// # Tokens
+//
+// The user part of every Path and Record-Route URI of ours is a token: the
+// flow (a connection) that it leads to, the call that it belongs to and a MAC
+// (see [tokens]). A request from the telephone side reaches a browser by such
+// a token in its Route or, where Contact had to be rewritten, in its
+// Request-URI; without one there is no way in. A token that does not verify is
+// answered 403, a token whose flow is gone 430 (RFC 5626 §11.5) or 480.
+//
+// # Calls
+//
+// An INVITE that opens a dialog makes a call: two parties, the routes and
+// remote targets toward each, and whether its media crosses the breaker. The
+// call is found again by the token in Route, or, for clients that lose their
+// route set (sipML5), by flow and Call-ID. When the WebSocket of a party is
+// lost, the call waits a grace time for the client to come back (by REGISTER
+// with the same +sip.instance, or by a request inside the dialog) and then
+// ends with a BYE to the far side.
+//
+// # What it is not
+//
+// It holds no location database (registrars do), knows no RTP, and answers for
+// no party except to refuse, to cancel and to end a dialog that is dead.
+//
+// # Concurrency
+//
+// [Proxy] is a [sipstack.Handler]: the stack calls it on the reader of a flow,
+// one request after the other. Work that may wait for DNS moves to a goroutine
+// of its own, which Close waits for. A call has one mutex, never held over
+// I/O; its exchanges of descriptions are ordered by a second one.
+package proxy

@@ -1,0 +1,396 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/sipstack"
+)
+
+// pending is an INVITE in progress: the way from its CANCEL, or from Timer C,
+// to the client transaction.
+type pending struct {
+	tx *sipstack.ServerTransaction
+
+	mu        sync.Mutex
+	client    *sipstack.ClientTransaction
+	cancelled bool
+	timerC    *time.Timer
+}
+
+// cancel cancels the forwarded INVITE, now or as soon as it is sent.
+func (i *pending) cancel() {
+	i.mu.Lock()
+	i.cancelled = true
+	client := i.client
+	i.mu.Unlock()
+	if client != nil {
+		_ = client.Cancel()
+	}
+}
+
+// sent notes the client transaction; a CANCEL that came before it goes now.
+func (i *pending) sent(client *sipstack.ClientTransaction) {
+	i.mu.Lock()
+	i.client = client
+	cancelled := i.cancelled
+	i.mu.Unlock()
+	if cancelled {
+		_ = client.Cancel()
+	}
+}
+
+// wait restarts Timer C (RFC 3261 §16.7 step 2).
+func (i *pending) wait(d time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.timerC == nil {
+		i.timerC = time.AfterFunc(d, i.cancel)
+		return
+	}
+	i.timerC.Reset(d)
+}
+
+func (i *pending) done() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.timerC != nil {
+		i.timerC.Stop()
+	}
+}
+
+// exchange is what a transaction has said in descriptions so far.
+type exchange struct {
+	offered bool   // its request carried an offer
+	in, out []byte // last answer (or delayed offer) that came, and what went on for it
+}
+
+// forward sends a routed request on (RFC 3261 §16.6).
+func (p *Proxy) forward(r *routed) {
+	opens := r.req.IsInvite() && r.call == nil && tagOf(r.req.To().Params) == ""
+	if opens {
+		r.call = p.newCall(r)
+		r.call.log.Info("call", "remote", r.from.Remote(), "to", r.to.Remote(), "breaker", r.call.broken)
+	}
+	body, err := p.requestBody(r)
+	if err != nil {
+		p.refuse(r.tx, refusalOf(err))
+		if opens {
+			r.call.end("not acceptable")
+		}
+		return
+	}
+	if r.req.IsInvite() {
+		p.expectAnswer(r)
+	}
+	client, err := p.stack.Send(p.outgoing(r, body), r.to, func(res *sip.Response, err error) { p.response(r, res, err) })
+	if err != nil {
+		p.response(r, nil, err)
+		return
+	}
+	if r.pending != nil {
+		r.pending.sent(client)
+	}
+}
+
+// expectAnswer readies what an INVITE in progress needs.
+func (p *Proxy) expectAnswer(r *routed) {
+	r.pending = &pending{tx: r.tx}
+	if r.call != nil {
+		r.call.mu.Lock()
+		r.call.invite = r.pending
+		r.call.mu.Unlock()
+	}
+	r.tx.OnCancel(func(*sip.Request) { r.pending.cancel() })
+	r.pending.wait(p.cfg.TimerC)
+}
+
+// send forwards a request of our own; its answer interests nobody.
+func (p *Proxy) send(r *routed) {
+	p.resolve(r, func(f *sipstack.Flow, err error) {
+		if err == nil {
+			r.to = f
+			_, err = p.stack.Send(p.outgoing(r, nil), f, func(*sip.Response, error) {})
+		}
+		if err != nil {
+			r.call.log.Info("request not sent", "method", r.req.Method.String(), "err", err)
+		}
+	})
+}
+
+// outgoing builds the request that leaves: Request-URI, Max-Forwards, Routes,
+// Record-Routes, Path or Contact, body. The transaction adds Via.
+func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
+	out := sip.NewRequest(r.req.Method, r.uri)
+	for _, h := range r.routes {
+		out.AppendHeader(h)
+	}
+	if r.from != nil {
+		p.recordRoute(r, out)
+	}
+	edit := func(h sip.Header) sip.Header { return editRequest(r.req, h) }
+	if r.req.Method == sip.REGISTER && isWeb(r.from) {
+		edit = p.bind(r, out)
+	}
+	n, _ := maxForwards(r.req)
+	hops := sip.MaxForwardsHeader(n - 1)
+	out.AppendHeader(&hops)
+	rebuilt(r.req.Headers(), out, edit)
+	out.SetBody(body)
+	return out
+}
+
+// editRequest leaves out what outgoing has written itself, the Service-Route
+// that sipML5 copies into requests, and the credentials that it puts into
+// Contact.
+func editRequest(req *sip.Request, h sip.Header) sip.Header {
+	switch {
+	case is(h, "Route"), is(h, "Max-Forwards"), is(h, "Service-Route"):
+		return nil
+	case is(h, "Contact"):
+		if c, ok := h.(*sip.ContactHeader); ok {
+			return withoutSecrets(c)
+		}
+	}
+	return h
+}
+
+// withoutSecrets removes impi and ha1 from a Contact (webrtc2sip 2.x had its
+// clients send them to authenticate for them).
+func withoutSecrets(c *sip.ContactHeader) *sip.ContactHeader {
+	_, ha1 := param(c.Params, "ha1")
+	_, impi := param(c.Params, "impi")
+	_, uriHA1 := param(c.Address.UriParams, "ha1")
+	_, uriIMPI := param(c.Address.UriParams, "impi")
+	if !ha1 && !impi && !uriHA1 && !uriIMPI {
+		return c
+	}
+	out := c.Clone()
+	out.Params = without(c.Params, "ha1", "impi")
+	out.Address.UriParams = without(c.Address.UriParams, "ha1", "impi")
+	return out
+}
+
+// response handles what came back for a forwarded request (RFC 3261 §16.7):
+// a response, or the error that stands for one.
+func (p *Proxy) response(r *routed, res *sip.Response, err error) {
+	if err != nil {
+		p.failed(r, err)
+		return
+	}
+	switch {
+	case res.StatusCode == 100:
+		return
+	case res.StatusCode < 200:
+		p.provisional(r, res)
+	case res.StatusCode < 300:
+		p.success(r, res)
+	default:
+		p.failure(r, res)
+	}
+}
+
+// failed answers for a next hop that did not: 408 for silence (§16.8), 480 for
+// a browser that is gone, 503 for a peer that can't be reached (§16.9).
+func (p *Proxy) failed(r *routed, err error) {
+	code, reason := 503, "Service Unavailable"
+	switch {
+	case errors.Is(err, sipstack.ErrTimeout):
+		code, reason = 408, "Request Timeout"
+	case isWeb(r.to):
+		code, reason = 480, "Temporarily Unavailable"
+	}
+	p.log.Info("request failed", "method", r.req.Method.String(), "status", code, "remote", r.to.Remote(),
+		"sip_call_id", value(r.req, "Call-ID"), "err", err)
+	_ = r.tx.Reply(code, reason)
+	p.finished(r, code)
+}
+
+func (p *Proxy) provisional(r *routed, res *sip.Response) {
+	if r.pending != nil {
+		r.pending.wait(p.cfg.TimerC)
+	}
+	body, err := p.responseBody(r, res)
+	if err != nil { // the call may still be answered with something better
+		r.call.log.Info("early answer refused", "status", res.StatusCode, "err", err)
+		body = nil
+	}
+	p.respond(r, res, body)
+}
+
+func (p *Proxy) success(r *routed, res *sip.Response) {
+	if r.call != nil && (r.req.Method == sip.INVITE || r.req.Method == sip.UPDATE) {
+		if r.pending != nil {
+			r.pending.done()
+		}
+		r.call.accepted(r.side, res)
+	}
+	body, err := p.responseBody(r, res)
+	if err != nil {
+		p.rejectAnswer(r, err)
+		return
+	}
+	p.respond(r, res, body)
+	p.finished(r, res.StatusCode)
+}
+
+// rejectAnswer ends a call whose answer can't be given to the caller: ACK and
+// BYE to the side that gave it, the error to the other.
+func (p *Proxy) rejectAnswer(r *routed, err error) {
+	c := r.call
+	c.mu.Lock()
+	ack := c.request(sip.ACK, r.side.Other())
+	c.mu.Unlock()
+	if cs := r.req.CSeq(); cs != nil && r.req.IsInvite() {
+		ack.req.CSeq().SeqNo = cs.SeqNo
+		p.resolve(ack, func(f *sipstack.Flow, err error) {
+			if err == nil {
+				ack.to = f
+				_ = p.stack.SendACK(p.outgoing(ack, nil), f)
+			}
+		})
+	}
+	p.refuse(r.tx, refusalOf(err))
+	if tagOf(r.req.To().Params) == "" {
+		c.hangUp("not acceptable", r.side.Other())
+	}
+}
+
+// failure passes a final answer of 300 and up on. A 503 is the next hop's own
+// trouble, not ours (§16.7 step 6): it goes on as 500.
+func (p *Proxy) failure(r *routed, res *sip.Response) {
+	if res.StatusCode == 503 {
+		res = cloneResponse(res, res.Body(), same)
+		res.StatusCode = 500
+	}
+	p.respond(r, res, res.Body())
+	p.finished(r, res.StatusCode)
+}
+
+// finished ends what a final answer ends: the call of a refused INVITE, or of
+// a BYE that was not challenged.
+func (p *Proxy) finished(r *routed, status int) {
+	if r.pending != nil {
+		r.pending.done()
+	}
+	c := r.call
+	if c == nil {
+		return
+	}
+	switch {
+	case r.req.IsInvite() && status >= 300 && tagOf(r.req.To().Params) == "":
+		c.refused(status)
+	case r.req.Method == sip.BYE && status != 401 && status != 407 && c.isDialog(r.side, r.req):
+		c.end("bye from " + r.side.String())
+	}
+}
+
+// refused ends a call that was not answered.
+func (c *call) refused(status int) {
+	c.mu.Lock()
+	answered := c.state == up
+	c.mu.Unlock()
+	if answered {
+		return
+	}
+	causes := map[int]string{486: "busy", 600: "busy", 487: "canceled", 408: "no answer", 480: "no answer", 603: "declined", 404: "not found", 488: "not acceptable"}
+	cause, ok := causes[status]
+	if !ok {
+		cause = "rejected"
+	}
+	c.log.Info("call refused", "status", status)
+	c.end(cause)
+}
+
+// respond sends a response on to where its request came from.
+func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
+	edit := same
+	if r.req.Method == sip.REGISTER && isWeb(r.from) && res.IsSuccess() {
+		edit = p.restoreContact(r)
+		p.registered(r.from, r.req)
+	}
+	out := cloneResponse(res, body, edit)
+	if to := out.To(); to != nil && res.StatusCode > 100 && tagOf(to.Params) == "" {
+		p.tag(out)
+	}
+	if p.wantsRecordRoute(r, res) {
+		p.recordRoute(r, out)
+	}
+	if err := r.tx.Respond(out); err != nil {
+		p.log.Debug("response not sent", "sip_call_id", value(r.req, "Call-ID"), "status", out.StatusCode, "err", err)
+	}
+}
+
+// tag gives a response a To tag: sipML5 ends calls whose 18x has none.
+func (p *Proxy) tag(res *sip.Response) {
+	to := *res.To()
+	to.Params = append(to.Params.Clone(), sip.HeaderKV{K: "tag", V: sipstack.Tag()})
+	res.ReplaceHeader(&to)
+}
+
+// requestBody gives the body of a request as it goes on: through Media if the
+// call is broken and the body a description.
+func (p *Proxy) requestBody(r *routed) ([]byte, error) {
+	c, body := r.call, r.req.Body()
+	if c == nil || !c.broken || !isSDP(r.req) {
+		return body, nil
+	}
+	c.media.Lock()
+	defer c.media.Unlock()
+	answers := c.delayed != nil && *c.delayed == r.side.Other()
+	switch {
+	case r.req.Method == sip.INVITE, r.req.Method == sip.UPDATE, r.req.Method == sip.PRACK && !answers:
+		r.exchange.offered = true
+		return p.media.Offer(p.ctx, c.name, r.side, body, c.legs)
+	case answers: // ACK, PRACK: the answer to a delayed offer (RFC 3264 §4, RFC 3262 §5)
+		c.delayed = nil
+		return p.media.Answer(p.ctx, c.name, r.side, body)
+	case r.req.IsAck(): // nobody asked: sipML5 would take it for an offer
+		return nil, nil
+	}
+	return body, nil
+}
+
+// responseBody is requestBody for responses. A description that repeats itself
+// (183 and 200, retransmissions) costs nothing.
+func (p *Proxy) responseBody(r *routed, res *sip.Response) ([]byte, error) {
+	c, body := r.call, res.Body()
+	if c == nil || !c.broken || !isSDP(res) {
+		return body, nil
+	}
+	if m := r.req.Method; m != sip.INVITE && m != sip.UPDATE && m != sip.PRACK {
+		return body, nil
+	}
+	c.media.Lock()
+	defer c.media.Unlock()
+	x, from := &r.exchange, r.side.Other()
+	if x.out != nil && (bytes.Equal(x.in, body) || c.otherFork(from, res)) {
+		return x.out, nil
+	}
+	var out []byte
+	var err error
+	if x.offered {
+		out, err = p.media.Answer(p.ctx, c.name, from, body)
+	} else {
+		out, err = p.media.Offer(p.ctx, c.name, from, body, c.legs)
+		c.delayed = &from
+	}
+	if err == nil {
+		x.in, x.out = bytes.Clone(body), out
+	}
+	return out, err
+}
+
+// otherFork tells that a response is from another dialog than the one that was
+// answered first: its description must not change what is heard. The caller
+// will end that dialog.
+func (c *call) otherFork(from offeranswer.Side, res *sip.Response) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == up && c.parties[from].tag != tagOf(res.To().Params)
+}

@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// message is what requests and responses have in common here.
+type message interface {
+	GetHeader(name string) sip.Header
+	GetHeaders(name string) []sip.Header
+	Body() []byte
+}
+
+// param finds a parameter by name without regard to case, as RFC 3261 §7.3.1
+// asks and the parser's own Get does not.
+func param(ps sip.HeaderParams, name string) (string, bool) {
+	for i := range ps {
+		if strings.EqualFold(ps[i].K, name) {
+			return ps[i].V, true
+		}
+	}
+	return "", false
+}
+
+// without copies ps without the named parameters.
+func without(ps sip.HeaderParams, names ...string) sip.HeaderParams {
+	out := make(sip.HeaderParams, 0, len(ps))
+next:
+	for _, kv := range ps {
+		for _, n := range names {
+			if strings.EqualFold(kv.K, n) {
+				continue next
+			}
+		}
+		out = append(out, kv)
+	}
+	return out
+}
+
+// is compares header names.
+func is(h sip.Header, name string) bool { return strings.EqualFold(h.Name(), name) }
+
+// value gives the text of the first header of a name.
+func value(m message, name string) string {
+	if h := m.GetHeader(name); h != nil {
+		return h.Value()
+	}
+	return ""
+}
+
+// lists tells whether a comma separated header of this name has the token.
+func lists(m message, name, token string) bool {
+	for _, h := range m.GetHeaders(name) {
+		for part := range strings.SplitSeq(h.Value(), ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tagOf gives the tag of a From or To header.
+func tagOf(ps sip.HeaderParams) string {
+	t, _ := param(ps, "tag")
+	return t
+}
+
+// contacts gives the Contact headers that carry a URI ("*" has none).
+func contacts(m message) []*sip.ContactHeader {
+	var out []*sip.ContactHeader
+	for _, h := range m.GetHeaders("Contact") {
+		if c, ok := h.(*sip.ContactHeader); ok && !c.Address.Wildcard {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// isSDP tells whether the body of m is a session description.
+func isSDP(m message) bool {
+	if len(m.Body()) == 0 {
+		return false
+	}
+	kind, _, _ := strings.Cut(value(m, "Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "application/sdp")
+}
+
+// rebuilt copies the headers of a message through edit into a new one: edit
+// returns what stands in place of each, nil to leave it out. Headers are shared
+// with the original, which neither side changes afterwards.
+func rebuilt(from []sip.Header, to interface{ AppendHeader(sip.Header) }, edit func(sip.Header) sip.Header) {
+	for _, h := range from {
+		if is(h, "Content-Length") {
+			continue // SetBody writes it
+		}
+		if h = edit(h); h != nil {
+			to.AppendHeader(h)
+		}
+	}
+}
+
+// cloneResponse copies res with another body (nil: none), leaving out the top
+// Via, which was ours (the transaction restores the client's own).
+func cloneResponse(res *sip.Response, body []byte, edit func(sip.Header) sip.Header) *sip.Response {
+	out := sip.NewResponse(res.StatusCode, res.Reason)
+	rebuilt(res.Headers(), out, edit)
+	out.SetBody(body)
+	return out
+}
+
+// same is the edit that changes nothing.
+func same(h sip.Header) sip.Header { return h }
+
+// maxForwards reads Max-Forwards; 70 stands for a missing one (RFC 3261 §16.6
+// step 3).
+func maxForwards(req *sip.Request) (n int, ok bool) {
+	text := value(req, "Max-Forwards")
+	if text == "" {
+		return 70, true
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	return n, err == nil && n >= 0 && n <= 255
+}

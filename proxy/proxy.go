@@ -1,0 +1,277 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/sipstack"
+)
+
+// Media carries the session descriptions of a call from side to side. The
+// breaker is one. Errors wrap offeranswer's sentinels, which name the status
+// that the offerer gets.
+type Media interface {
+	// Offer takes a description that from offers and gives the one to offer to
+	// the other side. Nothing that is heard changes before its Answer.
+	Offer(ctx context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error)
+	// Answer takes the answer of from and gives the one for the offerer. It may
+	// come more than once for an offer: from forks, or in 183 and then 200.
+	Answer(ctx context.Context, call string, from offeranswer.Side, sdp []byte) ([]byte, error)
+	// Delete ends the media of a call; of an unknown one it does nothing.
+	Delete(call string)
+}
+
+// BreakerPolicy tells which calls have their media carried by Media.
+type BreakerPolicy int
+
+const (
+	BreakerAuto   BreakerPolicy = iota // as the client says by rtcweb-breaker, else when the sides differ in kind of transport
+	BreakerClient                      // only when the client says rtcweb-breaker=yes
+	BreakerAlways                      // every call
+	BreakerNever                       // none
+)
+
+// Config is what a Proxy is made of. Only Logger may not be left out.
+type Config struct {
+	Logger          *slog.Logger
+	PublicAddress   netip.Addr      // address for descriptions; zero: the local address of the flow
+	Breaker         BreakerPolicy   // zero: BreakerAuto
+	OutboundProxies []OutboundProxy // by domain of the Request-URI
+	AllowNextHops   []NextHop       // hops that clients may name; empty: the outbound proxies alone
+	Addresses       []netip.Addr    // our own addresses, by which Routes and Request-URIs name us
+	Ports           []uint16        // the ports of our listeners
+	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
+	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
+	Resolver        Resolver        // nil: the system's
+}
+
+const (
+	defaultGrace  = 10 * time.Second
+	defaultTimerC = 3 * time.Minute
+	lookupTimeout = 5 * time.Second // DNS is asked for no longer (security: F2)
+	maxContacts   = 10              // rewritten contacts remembered for one flow
+)
+
+// Proxy is the proxy core. It is a sipstack.Handler; give it to the Serve of
+// the stack that it was made with, and Close it after Serve has returned.
+type Proxy struct {
+	cfg    Config
+	log    *slog.Logger
+	stack  *sipstack.Stack
+	media  Media
+	policy policy
+	tokens *tokens
+
+	ctx  context.Context // lifetime of the proxy: what waits for DNS ends with it
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex // guards all below; held for map look-ups only
+	closed  bool
+	calls   map[uint64]*call
+	dialogs map[dialogKey]*call
+	clients map[uint64]*client // by id of their flow
+	device  map[string]*client // by AoR, +sip.instance and reg-id
+	moved   map[uint64]uint64  // a lost flow, and the one its client came back on
+}
+
+// dialogKey finds a call for a client that lost its route set.
+type dialogKey struct {
+	flow   uint64
+	callID string
+}
+
+var _ sipstack.Handler = (*Proxy)(nil)
+
+// New makes a proxy over a stack and a media. It starts nothing.
+func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
+	if cfg.Grace == 0 {
+		cfg.Grace = defaultGrace
+	}
+	if cfg.TimerC == 0 {
+		cfg.TimerC = defaultTimerC
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Proxy{
+		cfg: cfg, log: cfg.Logger, stack: stack, media: media,
+		policy: policy{cfg.OutboundProxies, cfg.AllowNextHops}, tokens: newTokens(),
+		ctx: ctx, stop: stop,
+		calls: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
+		clients: map[uint64]*client{}, device: map[string]*client{}, moved: map[uint64]uint64{},
+	}
+}
+
+// Calls tells how many calls there are, ringing ones included.
+func (p *Proxy) Calls() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
+// HangUp ends every call with a BYE (or CANCEL) to both sides, as a gateway
+// does that is going to stop. It does not wait for the answers; the stack must
+// still be serving.
+func (p *Proxy) HangUp() {
+	p.mu.Lock()
+	calls := make([]*call, 0, len(p.calls))
+	for _, c := range p.calls {
+		calls = append(calls, c)
+	}
+	p.mu.Unlock()
+	for _, c := range calls {
+		c.hangUp("shutdown", offeranswer.Caller, offeranswer.Callee)
+	}
+}
+
+// Close drops what is left, stops every timer and waits for every goroutine.
+// Call it after the stack's Serve has returned.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	calls := p.calls
+	p.calls = map[uint64]*call{}
+	for _, cl := range p.clients {
+		cl.stopGrace()
+	}
+	p.mu.Unlock()
+	p.stop()
+	for _, c := range calls {
+		c.end("shutdown")
+	}
+	p.wg.Wait()
+}
+
+// start runs f in a goroutine that Close waits for; after Close it does
+// nothing.
+func (p *Proxy) start(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.wg.Go(f)
+	}
+}
+
+// ServeRequest handles one new request; see the package's picture.
+func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
+	if !p.validate(tx) {
+		return
+	}
+	r, refusal := p.route(tx.Request(), tx.Flow())
+	if refusal != nil {
+		p.refuse(tx, refusal)
+		return
+	}
+	r.tx = tx
+	if tx.Request().IsInvite() {
+		_ = tx.Reply(sip.StatusTrying, "Trying")
+	}
+	p.resolve(r, func(f *sipstack.Flow, err error) {
+		if err != nil {
+			p.refuse(tx, refusalOf(err))
+			return
+		}
+		r.to = f
+		p.forward(r)
+	})
+}
+
+// ServeACK forwards the ACK to a 2xx, which is a request of its own, without a
+// transaction (RFC 3261 §17.1.1.3). What can't be routed is dropped: an ACK has
+// no answer.
+func (p *Proxy) ServeACK(req *sip.Request, from *sipstack.Flow) {
+	if n, ok := maxForwards(req); !ok || n == 0 {
+		return
+	}
+	r, refusal := p.route(req, from)
+	if refusal != nil {
+		p.log.Debug("ACK not routed", "sip_call_id", value(req, "Call-ID"), "status", refusal.code)
+		return
+	}
+	p.resolve(r, func(f *sipstack.Flow, err error) {
+		if err != nil {
+			p.log.Debug("ACK not routed", "sip_call_id", value(req, "Call-ID"), "err", err)
+			return
+		}
+		r.to = f
+		body, err := p.requestBody(r)
+		if err != nil {
+			p.log.Info("answer in ACK refused", "sip_call_id", value(req, "Call-ID"), "err", err)
+			r.call.hangUp("not acceptable", offeranswer.Caller, offeranswer.Callee)
+		}
+		_ = p.stack.SendACK(p.outgoing(r, body), f)
+	})
+}
+
+// validate is RFC 3261 §16.3; syntax was the stack's part.
+func (p *Proxy) validate(tx *sipstack.ServerTransaction) bool {
+	req := tx.Request()
+	switch strings.ToLower(req.Recipient.Scheme) {
+	case "sip", "sips", "tel":
+	default:
+		_ = tx.Reply(416, "Unsupported URI Scheme")
+		return false
+	}
+	switch n, ok := maxForwards(req); {
+	case !ok:
+		_ = tx.Reply(sip.StatusBadRequest, "Bad Max-Forwards")
+		return false
+	case n == 0:
+		_ = tx.Reply(483, "Too Many Hops")
+		return false
+	}
+	if wanted := req.GetHeaders("Proxy-Require"); len(wanted) > 0 { // §16.3 step 5: we support none
+		unsupported := make([]sip.Header, len(wanted))
+		for i, h := range wanted {
+			unsupported[i] = sip.NewHeader("Unsupported", h.Value())
+		}
+		_ = tx.Reply(420, "Bad Extension", unsupported...)
+		return false
+	}
+	return true
+}
+
+// self tells whether a URI names this gateway by one of its addresses.
+func (p *Proxy) self(u *sip.Uri) bool {
+	at := uint16(u.Port)
+	if u.Port == 0 {
+		at = 5060
+	}
+	if !slices.Contains(p.cfg.Ports, at) {
+		return false
+	}
+	host := strings.Trim(u.Host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && (a.Unmap() == p.cfg.PublicAddress || slices.Contains(p.cfg.Addresses, a.Unmap()))
+}
+
+// isWeb tells whether a flow leads to a browser.
+func isWeb(f *sipstack.Flow) bool {
+	return f.Transport() == sipstack.WS || f.Transport() == sipstack.WSS
+}
+
+// leg is what Media has to know of the side that is reached over f.
+func (p *Proxy) leg(f *sipstack.Flow) offeranswer.Leg {
+	l := offeranswer.Leg{Profile: offeranswer.RTP, Address: f.Local().Addr().Unmap()}
+	if isWeb(f) {
+		l.Profile = offeranswer.WebRTC
+	}
+	if p.cfg.PublicAddress.IsValid() && !l.Address.IsLoopback() { // a peer beside us can't use the public one
+		l.Address = p.cfg.PublicAddress
+	}
+	return l
+}

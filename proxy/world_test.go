@@ -1,0 +1,263 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/sipstack"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	browserAddr = netip.MustParseAddrPort("203.0.113.9:51234")
+	pbxAddr     = netip.MustParseAddrPort("192.0.2.10:5060")
+)
+
+// fakeMedia is a Media that marks what went through it.
+type fakeMedia struct {
+	mu      sync.Mutex
+	log     []string
+	refuse  error // of the next offer
+	refuseA error // of the next answer
+	deleted map[string]bool
+}
+
+func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf("offer %s to %s", from, legs[from.Other()].Profile))
+	if err := m.refuse; err != nil {
+		m.refuse = nil
+		return nil, err
+	}
+	return append([]byte("offered:"), sdp...), nil
+}
+
+func (m *fakeMedia) Answer(_ context.Context, call string, from offeranswer.Side, sdp []byte) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, "answer "+from.String())
+	if err := m.refuseA; err != nil {
+		m.refuseA = nil
+		return nil, err
+	}
+	return append([]byte("answered:"), sdp...), nil
+}
+
+func (m *fakeMedia) Delete(call string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, "delete")
+}
+
+func (m *fakeMedia) took() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.log, ", ")
+}
+
+// world is a proxy between in-memory peers, in a synctest bubble.
+type world struct {
+	t       *testing.T
+	stack   *sipstack.Stack
+	proxy   *Proxy
+	media   *fakeMedia
+	browser *peer
+	pbx     *peer
+}
+
+// peer is the far end of a flow that speaks in test messages.
+type peer struct {
+	t    *testing.T
+	pipe *sipstack.Pipe
+	flow *sipstack.Flow
+	via  string // top Via of its requests, without branch
+	n    int
+}
+
+func run(t *testing.T, cfg Config, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		log := slog.New(slog.NewTextHandler(t.Output(), nil))
+		w := &world{t: t, media: &fakeMedia{}, stack: sipstack.New(sipstack.Config{Logger: log})}
+		cfg.Logger = log
+		if cfg.AllowNextHops == nil {
+			cfg.AllowNextHops = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+		}
+		cfg.Addresses, cfg.Ports = []netip.Addr{netip.MustParseAddr("127.0.0.1")}, []uint16{5060}
+		w.proxy = New(cfg, w.stack, w.media)
+		w.browser = w.connect(sipstack.WSS, browserAddr)
+		w.pbx = w.connect(sipstack.UDP, pbxAddr)
+		served := make(chan error, 1)
+		go func() { served <- w.stack.Serve(ctx, w.proxy) }()
+		test(w)
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		w.proxy.Close()
+	})
+}
+
+func (w *world) connect(tr sipstack.Transport, from netip.AddrPort) *peer {
+	near, far, err := w.stack.Pipe(tr, from)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	host := "df7jal23ls0d.invalid"
+	if tr == sipstack.UDP {
+		host = from.String()
+	}
+	return &peer{t: w.t, pipe: far, flow: near, via: fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK", tr, host)}
+}
+
+// msg is a message as it came over the wire.
+type msg string
+
+func (m msg) start() string { s, _, _ := strings.Cut(string(m), "\r\n"); return s }
+
+// all gives the values of a header, as written.
+func (m msg) all(name string) []string {
+	head, _, _ := strings.Cut(string(m), "\r\n\r\n")
+	var out []string
+	for line := range strings.SplitSeq(head, "\r\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(k), name) {
+			out = append(out, strings.TrimSpace(v))
+		}
+	}
+	return out
+}
+
+func (m msg) one(name string) string { return strings.Join(m.all(name), " | ") }
+
+func (m msg) body() string { _, b, _ := strings.Cut(string(m), "\r\n\r\n"); return b }
+
+// uri gives the URI between angle brackets of a header's n-th value.
+func (m msg) uri(name string, n int) string {
+	all := m.all(name)
+	if n >= len(all) {
+		return ""
+	}
+	_, after, _ := strings.Cut(all[n], "<")
+	u, _, _ := strings.Cut(after, ">")
+	return u
+}
+
+// lines makes a message of lines; a body follows an empty line.
+func lines(body string, all ...string) string {
+	return strings.Join(all, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// request sends a request and returns its branch line. Headers that are not
+// given get the values of the test dialog.
+func (a *peer) request(start, body string, headers ...string) string {
+	a.t.Helper()
+	a.n++
+	via := fmt.Sprintf("%s%s%d;rport", a.via, "test", a.n)
+	method, _, _ := strings.Cut(start, " ")
+	all := append([]string{start + " SIP/2.0", via}, headers...)
+	given := strings.ToLower(strings.Join(headers, "\n"))
+	for name, line := range map[string]string{
+		"from:":         "From: <sip:1000@pbx.example.net>;tag=f1",
+		"to:":           "To: <sip:2000@pbx.example.net>",
+		"call-id:":      "Call-ID: call-1",
+		"cseq:":         fmt.Sprintf("CSeq: %d %s", 100+a.n, method),
+		"max-forwards:": "Max-Forwards: 70",
+	} {
+		if !strings.HasPrefix(given, name) && !strings.Contains(given, "\n"+name) {
+			all = append(all, line)
+		}
+	}
+	if body != "" {
+		all = append(all, "Content-Type: application/sdp")
+	}
+	if err := a.pipe.Send(lines(body, all...)); err != nil {
+		a.t.Fatalf("send %s: %v", start, err)
+	}
+	return strings.TrimPrefix(via, "Via: ")
+}
+
+// reply answers a request that came.
+func (a *peer) reply(req msg, status, body string, headers ...string) {
+	a.t.Helper()
+	all := []string{"SIP/2.0 " + status}
+	for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq"} {
+		for _, v := range req.all(name) {
+			if name == "To" && !strings.Contains(v, "tag=") && !strings.HasPrefix(status, "100") && !strings.Contains(strings.Join(headers, "\n"), "To:") {
+				v += ";tag=t1"
+			}
+			if name != "To" || !strings.Contains(strings.Join(headers, "\n"), "To:") {
+				all = append(all, name+": "+v)
+			}
+		}
+	}
+	if !strings.Contains(strings.Join(headers, "\n"), "No-RR") {
+		for _, v := range req.all("Record-Route") {
+			all = append(all, "Record-Route: "+v)
+		}
+	}
+	all = append(all, headers...)
+	if body != "" {
+		all = append(all, "Content-Type: application/sdp")
+	}
+	if err := a.pipe.Send(lines(body, all...)); err != nil {
+		a.t.Fatalf("reply %s: %v", status, err)
+	}
+}
+
+// want waits for the next message and checks how it starts.
+func (a *peer) want(start string) msg {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	defer cancel()
+	text, err := a.pipe.Receive(ctx)
+	if err != nil {
+		a.t.Fatalf("waiting for %q: %v", start, err)
+	}
+	if m := msg(text); strings.HasPrefix(m.start(), start) {
+		return m
+	}
+	a.t.Fatalf("got\n%s\nwant %q", text, start)
+	return ""
+}
+
+// nothing checks that no message comes for a while of the bubble's time.
+func (a *peer) nothing(d time.Duration) {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), d)
+	defer cancel()
+	text, err := a.pipe.Receive(ctx)
+	if err == nil {
+		a.t.Fatalf("got\n%s\nwant nothing for %s", text, d)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		a.t.Fatalf("waiting: %v", err)
+	}
+}
+
+func equal(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
+	}
+}
+
+func contains(t *testing.T, what, got, want string) {
+	t.Helper()
+	if !strings.Contains(got, want) {
+		t.Errorf("%s: got %q, want it to contain %q", what, got, want)
+	}
+}
