@@ -107,7 +107,7 @@ func split(raw string, l *Limits, into []field) (sections, *refusal) {
 				return out, refuse(400, "Bad Request", "start line is folded")
 			}
 			f := &out.fields[len(out.fields)-1]
-			f.value = strings.TrimRight(f.value+" "+trim(line), " ")
+			f.value = trim(f.value + " " + trim(line))
 		default:
 			if len(out.fields) >= l.Headers {
 				return out, refuse(513, "Message Too Large", "number of headers")
