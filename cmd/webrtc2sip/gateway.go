@@ -193,10 +193,19 @@ func resolver(servers []netip.AddrPort) *net.Resolver {
 	}
 }
 
+// testNumbers are those of package pbx, for the page's buttons.
+var testNumbers = []www.TestNumber{
+	{Number: "600", Label: "Echo"},
+	{Number: "601", Label: "Tone"},
+	{Number: "602", Label: "Rings"},
+	{Number: "603", Label: "Busy"},
+}
+
 func (g *gateway) openPages() error {
 	settings := www.Settings{WSPort: g.port(sipstack.WS), WSSPort: g.port(sipstack.WSS)}
 	if p := g.cfg.PBX; p != nil {
 		settings.Realm = p.Realm
+		settings.TestNumbers = testNumbers
 		for _, u := range p.Users {
 			settings.Users = append(settings.Users, u.Name)
 		}

@@ -19,7 +19,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram in the environment makes the test binary the program itself, see TestMain.
+const asProgram = "WEBRTC2SIP_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main() // exits
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // write makes a configuration file of these elements.
 func write(t *testing.T, elements string) string {
