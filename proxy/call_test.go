@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"webrtc2sip/internal/offeranswer"
@@ -58,6 +59,7 @@ func inDialog(invite msg, extra ...string) []string {
 
 func (w *world) wantCalls(n int) {
 	w.t.Helper()
+	synctest.Wait()
 	if got := w.proxy.Calls(); got != n {
 		w.t.Errorf("%d calls, want %d", got, n)
 	}

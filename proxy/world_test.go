@@ -62,7 +62,9 @@ func (m *fakeMedia) Delete(call string) {
 	m.log = append(m.log, "delete")
 }
 
+// took tells what went through so far, once everything has come to rest.
 func (m *fakeMedia) took() string {
+	synctest.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return strings.Join(m.log, ", ")
