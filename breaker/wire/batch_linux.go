@@ -9,119 +9,120 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// legacyBatch is how many packets of a legacy socket are read at once: audio
-// comes one by one, a video frame in a burst.
-const legacyBatch = 8
+// batch is how many packets one recvmmsg or sendmmsg takes.
+const batch = 64
 
-// sockaddr holds a sockaddr_in or sockaddr_in6, in network order.
-type sockaddr [unix.SizeofSockaddrInet6]byte
+// message is the kernel's struct mmsghdr.
+type message struct {
+	header unix.Msghdr
+	n      uint32
+}
 
-// set writes an address and returns its length.
-func (a *sockaddr) set(to netip.AddrPort) uint32 {
-	addr := to.Addr()
-	binary.BigEndian.PutUint16(a[2:], to.Port())
-	if addr.Is4() || addr.Is4In6() {
-		binary.NativeEndian.PutUint16(a[:], unix.AF_INET)
-		ip := addr.As4()
-		copy(a[4:8], ip[:])
-		return unix.SizeofSockaddrInet4
+// frames are the buffers of a batch, all in one piece: the kernel's view of them points into it and is made once.
+type frames struct {
+	used     int // packets that wait to be sent
+	messages [batch]message
+	vectors  [batch]unix.Iovec
+	names    [batch]sockaddr
+	data     [batch][bufferSize]byte
+}
+
+// newFrames makes the buffers of a batch to receive packets of up to size octets into, or to send from.
+func newFrames(size int) *frames {
+	f := new(frames)
+	for i := range f.messages {
+		f.vectors[i].Base = &f.data[i][0]
+		f.vectors[i].SetLen(size)
+		h := &f.messages[i].header
+		h.Iov = &f.vectors[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&f.names[i]))
+		h.Namelen = sockaddrSize
 	}
-	binary.NativeEndian.PutUint16(a[:], unix.AF_INET6)
-	ip := addr.As16()
-	clear(a[4:8])
-	copy(a[8:24], ip[:])
-	clear(a[24:])
-	return unix.SizeofSockaddrInet6
+	return f
 }
 
-// addrPort reads the address.
-func (a *sockaddr) addrPort() netip.AddrPort {
-	port := binary.BigEndian.Uint16(a[2:])
-	if binary.NativeEndian.Uint16(a[:]) == unix.AF_INET {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(a[4:8])), port)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(a[8:24])), port)
-}
-
-// mmsghdr is struct mmsghdr of recvmmsg(2).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
-
-// batch is the memory of recvmmsg or sendmmsg: buffers, and the headers that
-// point at them. The pointers are set once; Go does not move what they name.
-type batch struct {
-	n     int // packets waiting, when sending
-	bufs  [batchSize][bufferSize]byte
-	names [batchSize]sockaddr
-	iovs  [batchSize]unix.Iovec
-	msgs  [batchSize]mmsghdr
-}
-
-func newBatch(receiving bool) *batch {
-	b := &batch{}
-	for i := range b.msgs {
-		b.iovs[i].Base = &b.bufs[i][0]
-		if receiving {
-			b.iovs[i].SetLen(maxPacket)
-		}
-		b.msgs[i].hdr.Iov = &b.iovs[i]
-		b.msgs[i].hdr.SetIovlen(1)
-		b.msgs[i].hdr.Name = &b.names[i][0]
-	}
-	return b
-}
-
-// receive reads up to want packets and tells how many came.
-func (b *batch) receive(fd, want int) int {
-	for i := range want {
-		b.msgs[i].hdr.Namelen = uint32(len(b.names[i]))
-	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[0])), uintptr(want), unix.MSG_DONTWAIT, 0, 0)
+// receive reads what is there, up to a batch, and returns the number of packets.
+func (f *frames) receive(fd int) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&f.messages)), batch,
+		unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
-		return 0 // nothing there, or an ICMP error: either way nothing to read
+		return 0
+	}
+	for i := range n {
+		f.messages[i].header.Namelen = sockaddrSize // the kernel has put what it needed
 	}
 	return int(n)
 }
 
-// packet gives the i-th packet received; not ok if it was longer than a buffer.
-func (b *batch) packet(i int) (p []byte, from netip.AddrPort, ok bool) {
-	if b.msgs[i].hdr.Flags&unix.MSG_TRUNC != 0 {
-		return nil, from, false
-	}
-	return b.bufs[i][:b.msgs[i].len], b.names[i].addrPort(), true
+// add puts a packet behind those that wait. There must be room.
+func (f *frames) add(packet []byte, to netip.AddrPort) {
+	i := f.used
+	f.vectors[i].SetLen(copy(f.data[i][:], packet))
+	f.messages[i].header.Namelen = f.names[i].set(to)
+	f.used++
 }
 
-// add copies a packet into the batch, which must have room.
-func (b *batch) add(p []byte, to netip.AddrPort) {
-	i := b.n
-	b.iovs[i].SetLen(copy(b.bufs[i][:], p))
-	b.msgs[i].hdr.Namelen = b.names[i].set(to)
-	b.n++
-}
-
-// transmit sends what is in the batch and empties it.
-func (b *batch) transmit(fd int) (sent, failed int) {
-	for at := 0; at < b.n; {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at])), uintptr(b.n-at), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		if errno != 0 { // of the first one: an unreachable address must not stop the others
+// send sends all packets that wait. sendmmsg stops at a packet that it cannot send and reports why only if that is
+// the first one: a full buffer ends the batch, for it will not have drained within microseconds, and any other error
+// is of that one packet's address.
+func (f *frames) send(fd int) (packets, octets, failed int) {
+	for at := 0; at < f.used; {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&f.messages[at])),
+			uintptr(f.used-at), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			for i := range n {
+				octets += int(f.messages[at+int(i)].n)
+			}
+			packets += int(n)
+			at += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
+			failed += f.used - at
+			at = f.used
+		default:
 			failed++
 			at++
-			continue
 		}
-		sent += int(n)
-		at += int(n)
 	}
-	b.n = 0
-	return sent, failed
+	f.used = 0
+	return packets, octets, failed
 }
 
-// sendto sends one packet.
-func sendto(fd int, p []byte, to netip.AddrPort) syscall.Errno {
-	var name sockaddr
-	size := name.set(to)
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&name)), uintptr(size))
-	return errno
+// sendTo sends one packet without waiting. A call that does not wait needs no word to the scheduler.
+func sendTo(fd int, packet []byte, name *sockaddr, size uint32) syscall.Errno {
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(packet))),
+			uintptr(len(packet)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(name)), uintptr(size))
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
+}
+
+// sockaddr is a struct sockaddr_in or sockaddr_in6, told apart by its first field.
+type sockaddr struct{ unix.RawSockaddrInet6 }
+
+const sockaddrSize = unix.SizeofSockaddrInet6
+
+// set writes an address and returns the size of its kind.
+func (s *sockaddr) set(a netip.AddrPort) uint32 {
+	ip := a.Addr().Unmap()
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&s.Port))[:], a.Port())
+	if ip.Is4() {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(s))
+		in.Family, in.Addr = unix.AF_INET, ip.As4()
+		return unix.SizeofSockaddrInet4
+	}
+	s.Family, s.Addr, s.Flowinfo, s.Scope_id = unix.AF_INET6, ip.As16(), 0, 0
+	return unix.SizeofSockaddrInet6
+}
+
+func (s *sockaddr) addrPort() netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&s.Port))[:])
+	if s.Family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(s)).Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(s.Addr).Unmap(), port)
 }

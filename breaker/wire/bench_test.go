@@ -33,12 +33,12 @@ func BenchmarkForward(b *testing.B) {
 	toBrowser, toPhone := addrOf(browser), addrOf(phone)
 	w := start(b, Config{WebRTC: []netip.AddrPort{netip.AddrPortFrom(loopback, 0)}})
 	web := w.WebSockets()[0]
-	leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), receiverFunc(func(p []byte, _ netip.AddrPort) { web.Send(p, toBrowser) }))
+	leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), ReceiverFunc(func(p []byte, _ netip.AddrPort) { web.Send(p, toBrowser) }))
 	if err != nil {
 		b.Fatal(err)
 	}
 	on(b, w, func() {
-		w.Bind(web, toBrowser, receiverFunc(func(p []byte, _ netip.AddrPort) { leg.Send(p, toPhone) }))
+		w.Bind(web, toBrowser, ReceiverFunc(func(p []byte, _ netip.AddrPort) { leg.Send(p, toPhone) }))
 	})
 	b.Run("web to legacy", func(b *testing.B) { run(b, browser, phone, web.LocalAddr()) })
 	b.Run("legacy to web", func(b *testing.B) { run(b, phone, browser, leg.LocalAddr()) })

@@ -2,7 +2,4 @@
 
 package wire
 
-// systemSocket has nothing to keep where there is no epoll.
-type systemSocket struct{}
-
-func newEngine(_ bool, c *counters) (engine, error) { return newPortable(c), nil }
+func newEngine(w *Worker, _ bool) (engine, error) { return newReaders(w), nil }

@@ -2,266 +2,327 @@ package wire
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// newEngine makes the loop's I/O.
-func newEngine(portable bool, c *counters) (engine, error) {
-	if portable {
-		return newPortable(c), nil
-	}
-	return newEpoll(c)
-}
+const (
+	// eventLimit is how many ready sockets one round takes on: a bound for how long a packet of the first waits
+	// in a batch for the last.
+	eventLimit = 128
 
-// systemSocket is what epoll keeps with a socket.
-type systemSocket struct {
-	mu   sync.RWMutex // held for reading by writers off the loop, so that none meets a foreign descriptor
-	fd   int
-	slot uint32
-	gen  uint32 // tells events of a socket from late ones of a former user of the slot
-	live bool   // registered; the loop's
-	out  *batch // web sockets: what waits for sendmmsg
-}
+	// busyRound is from how many events on the next round asks for more without leaving the scheduler: below, the
+	// answer would mostly be none, and the question a wasted system call.
+	busyRound = 4
 
-// epoll is the engine on raw system calls. Calls that never wait go through
-// RawSyscall, which keeps the scheduler out of the packet path; epoll_wait
-// itself may block and is an ordinary call.
+	// wakeSlot marks the event of the eventfd.
+	wakeSlot = -1
+)
+
+// epoll is the engine of Linux. Its loop keeps one thread.
+//
+// An event names its socket by slot and generation, not by file descriptor or pointer: when a socket is closed while
+// events of it wait in the same round, its slot has moved on, and a new socket in that slot is not mistaken for it.
 type epoll struct {
-	count *counters
-	fd    int
+	worker *Worker
+	fd     int // of the epoll instance
+	event  int // the eventfd
+	woken  atomic.Bool
 
-	wakeMu sync.Mutex // a descriptor that is closed may be somebody else's
-	event  int        // eventfd that wakes the loop; -1 once it is closed
-
-	// The loop's.
-	slots []*Socket
-	gens  []uint32
-	free  []uint32
-	in    *batch
-	dirty []*Socket // web sockets with something in out
+	events [eventLimit]unix.EpollEvent
+	slots  []slot
+	free   []int32 // slots that hold nothing
+	rx     *frames
+	dirty  []*rawLink // with packets in their batches
 }
 
-const wakeSlot = ^uint32(0)
+type slot struct {
+	generation int32
+	link       *rawLink
+}
 
-func newEpoll(c *counters) (*epoll, error) {
-	e := &epoll{count: c, in: newBatch(true)}
-	var err error
-	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+func newEpoll(w *Worker) (engine, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if e.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		_ = unix.Close(e.fd)
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if err = e.watch(e.event, wakeSlot, 0); err != nil {
-		e.release()
-		return nil, err
+	e := &epoll{worker: w, fd: fd, event: event, rx: newFrames(bufferSize - Spare)}
+	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}); err != nil {
+		e.close()
+		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
 	return e, nil
 }
 
-// watch lets the loop see when fd can be read; slot and gen come back with the
-// event.
-func (e *epoll) watch(fd int, slot, gen uint32) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot), Pad: int32(gen)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &ev))
-}
-
-func (e *epoll) open(s *Socket, addr netip.AddrPort) error {
-	family, size := unix.AF_INET, legacyBuf
-	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	if s.web {
-		size = webBuffer
-		s.system.out = newBatch(false)
-	}
-	// The kernel caps what is asked for; less is worse, not wrong.
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
-	if s.local, err = bind(fd, family, addr); err != nil {
-		_ = unix.Close(fd)
-		return err
-	}
-	s.system.fd = fd
-	return nil
-}
-
-func bind(fd, family int, addr netip.AddrPort) (netip.AddrPort, error) {
-	var sa unix.Sockaddr
-	if family == unix.AF_INET {
-		sa = &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().Unmap().As4()}
-	} else {
-		// Each family has a socket of its own, with the same port.
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
-			return addr, os.NewSyscallError("setsockopt", err)
-		}
-		sa = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
-	}
-	if err := unix.Bind(fd, sa); err != nil {
-		return addr, os.NewSyscallError("bind", err)
-	}
-	got, err := unix.Getsockname(fd)
-	if err != nil {
-		return addr, os.NewSyscallError("getsockname", err)
-	}
-	switch a := got.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), nil
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), nil
-	}
-	return addr, fmt.Errorf("getsockname gave a %T", got)
-}
-
-func (e *epoll) register(s *Socket) error {
-	var slot uint32
-	if n := len(e.free); n > 0 {
-		slot, e.free = e.free[n-1], e.free[:n-1]
-	} else {
-		slot = uint32(len(e.slots))
-		e.slots, e.gens = append(e.slots, nil), append(e.gens, 0)
-	}
-	e.gens[slot]++
-	e.slots[slot] = s
-	s.system.slot, s.system.gen, s.system.live = slot, e.gens[slot], true
-	return e.watch(s.system.fd, slot, s.system.gen)
-}
-
-// unregister closes the socket; closing takes it out of epoll, too.
-func (e *epoll) unregister(s *Socket) {
-	if s.system.live {
-		s.system.live = false
-		e.slots[s.system.slot] = nil
-		e.free = append(e.free, s.system.slot)
-	}
-	s.system.mu.Lock()
-	defer s.system.mu.Unlock()
-	if s.system.fd >= 0 {
-		_ = unix.Close(s.system.fd)
-		s.system.fd = -1
-	}
+func (e *epoll) close() {
+	_ = unix.Close(e.fd)
+	_ = unix.Close(e.event)
 }
 
 func (e *epoll) wake() {
-	one := [8]byte{1}
-	e.wakeMu.Lock()
-	defer e.wakeMu.Unlock()
-	if e.event >= 0 {
-		_, _ = unix.Write(e.event, one[:])
+	if !e.woken.Swap(true) {
+		one := uint64(1)
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(e.event), uintptr(unsafe.Pointer(&one)), 8)
 	}
 }
 
-func (e *epoll) release() {
-	e.wakeMu.Lock()
-	defer e.wakeMu.Unlock()
-	_ = unix.Close(e.event)
-	e.event = -1
-	_ = unix.Close(e.fd)
-}
-
-// run is the loop: wait, obey, receive, send.
-func (e *epoll) run(w *Worker) error {
+// run is the loop. It ends when serveQueues says so.
+func (e *epoll) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	events := make([]unix.EpollEvent, 256)
-	for !w.closing.Load() {
-		n, err := unix.EpollWait(e.fd, events, -1)
-		if err == unix.EINTR {
-			continue
+	goOn, n := true, 0
+	for goOn {
+		var err error
+		if n, err = e.wait(n >= busyRound); err != nil {
+			return err
 		}
-		if err != nil {
-			return os.NewSyscallError("epoll_wait", err)
-		}
-		for i := range events[:n] {
-			e.ready(w, uint32(events[i].Fd), uint32(events[i].Pad))
+		for i := range n {
+			if ev := &e.events[i]; ev.Fd == wakeSlot {
+				goOn = e.serveWake()
+			} else {
+				e.receive(ev)
+			}
 		}
 		e.flush()
+		e.worker.counts.show()
 	}
 	return nil
 }
 
-// ready handles one event.
-func (e *epoll) ready(w *Worker, slot, gen uint32) {
-	if slot == wakeSlot {
-		var b [8]byte
-		_, _ = unix.Read(e.event, b[:])
-		w.obey()
-		return
-	}
-	if int(slot) >= len(e.slots) || e.gens[slot] != gen || e.slots[slot] == nil {
-		return // closed earlier in this round
-	}
-	s := e.slots[slot]
-	want := legacyBatch
-	if s.web {
-		want = batchSize
-	}
-	n := e.in.receive(s.system.fd, want)
-	for i := range n {
-		if p, from, ok := e.in.packet(i); ok && !s.closed.Load() {
-			w.deliver(s, p, from)
+// wait returns the number of events, after a busy round at once if there are any.
+func (e *epoll) wait(busy bool) (int, error) {
+	if busy {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
+			uintptr(unsafe.Pointer(&e.events[0])), eventLimit, 0, 0, 0)
+		if errno == 0 && n > 0 {
+			return int(n), nil
 		}
 	}
+	const forever = ^uintptr(0)
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
+		uintptr(unsafe.Pointer(&e.events[0])), eventLimit, forever, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("epoll_pwait", errno)
 }
 
-func (e *epoll) send(s *Socket, p []byte, to netip.AddrPort) {
-	if !s.web {
-		e.sent(sendto(s.system.fd, p, to) == 0)
+// serveWake takes the mark away before it looks into the queues, so that who queues afterwards wakes again.
+func (e *epoll) serveWake() bool {
+	var count uint64
+	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(e.event), uintptr(unsafe.Pointer(&count)), 8)
+	e.woken.Store(false)
+	return e.worker.serveQueues()
+}
+
+// receive makes one system call for a ready socket. What it leaves is reported again (level-triggered), behind the
+// other sockets. An error is an ICMP message about an earlier packet, which the call has taken away, or a readiness
+// that has gone: both mean nothing here.
+func (e *epoll) receive(ev *unix.EpollEvent) {
+	s := &e.slots[ev.Fd]
+	if s.generation != ev.Pad || s.link == nil {
 		return
 	}
-	out := s.system.out
-	if out.n == 0 {
-		e.dirty = append(e.dirty, s)
-	}
-	out.add(p, to)
-	if out.n == batchSize {
-		e.transmit(s)
-	}
-}
-
-func (e *epoll) sent(ok bool) {
-	if ok {
-		e.count.sent.Add(1)
+	defer e.worker.rescue()
+	if l := s.link; l.tx != nil {
+		e.receiveBatch(l)
 	} else {
-		e.count.failed.Add(1)
+		e.receiveOne(l)
 	}
 }
 
-// flush sends what waits.
+func (e *epoll) receiveBatch(l *rawLink) {
+	rx := e.rx
+	n := rx.receive(l.fd)
+	for i := range n {
+		m := &rx.messages[i]
+		if m.header.Flags&unix.MSG_TRUNC != 0 {
+			e.worker.counts.truncated.n++
+			continue
+		}
+		e.worker.deliver(l.socket, rx.data[i][:m.n], rx.names[i].addrPort())
+	}
+}
+
+func (e *epoll) receiveOne(l *rawLink) {
+	data, name := &e.rx.data[0], &e.rx.names[0]
+	size := uint32(sockaddrSize)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd), uintptr(unsafe.Pointer(data)), MaxPacket,
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&size)))
+	switch {
+	case errno != 0:
+	case n > MaxPacket:
+		e.worker.counts.truncated.n++
+	default:
+		e.worker.deliver(l.socket, data[:n], name.addrPort())
+	}
+}
+
 func (e *epoll) flush() {
-	for i, s := range e.dirty {
-		e.transmit(s)
+	for i, l := range e.dirty {
+		l.flush()
 		e.dirty[i] = nil
 	}
 	e.dirty = e.dirty[:0]
 }
 
-func (e *epoll) transmit(s *Socket) {
-	sent, failed := s.system.out.transmit(s.system.fd)
-	e.count.sent.Add(uint64(sent))
-	e.count.failed.Add(uint64(failed))
+func (e *epoll) open(addr netip.AddrPort, shared bool) (link, error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	l := &rawLink{engine: e, fd: fd, slot: -1}
+	if l.local, err = bind(fd, addr); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	if shared {
+		enlarge(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, webReceiveBuffer)
+		enlarge(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, webSendBuffer)
+		l.tx = newFrames(0)
+	}
+	return l, nil
 }
 
-func (e *epoll) write(s *Socket, p []byte, to netip.AddrPort) error {
-	if len(p) == 0 {
-		return nil
+func bind(fd int, addr netip.AddrPort) (netip.AddrPort, error) {
+	var sa unix.Sockaddr
+	if a := addr.Addr(); a.Is4() {
+		sa = &unix.SockaddrInet4{Port: int(addr.Port()), Addr: a.As4()}
+	} else {
+		// :: must not take the IPv4 port along, for which there is another socket
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return netip.AddrPort{}, os.NewSyscallError("setsockopt", err)
+		}
+		sa = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: a.As16()}
 	}
-	s.system.mu.RLock()
-	defer s.system.mu.RUnlock()
-	if s.system.fd < 0 {
-		return ErrClosed
+	if err := unix.Bind(fd, sa); err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("bind", err)
 	}
-	if errno := sendto(s.system.fd, p, to); errno != 0 && errno != unix.EAGAIN { // a full buffer is a lost packet
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(addr.Addr(), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(addr.Addr(), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("getsockname: unexpected %T", sa)
+}
+
+// enlarge sets a buffer's size, beyond the system's limit if we may.
+func enlarge(fd, force, option, size int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, size) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, size)
+	}
+}
+
+// rawLink is a socket of epoll.
+type rawLink struct {
+	engine *epoll
+	socket *Socket
+	local  netip.AddrPort
+	fd     int
+	slot   int32   // -1 while it is not read
+	tx     *frames // of a web socket: what waits to be sent
+
+	mu     sync.RWMutex // keeps fd from being closed, and used again, under a write
+	closed bool
+}
+
+func (l *rawLink) localAddr() netip.AddrPort { return l.local }
+
+func (l *rawLink) start(s *Socket) error {
+	e := l.engine
+	l.socket = s
+	if n := len(e.free); n > 0 {
+		l.slot, e.free = e.free[n-1], e.free[:n-1]
+	} else {
+		l.slot = int32(len(e.slots))
+		e.slots = append(e.slots, slot{})
+	}
+	at := &e.slots[l.slot]
+	at.link = l
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: l.slot, Pad: at.generation}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, l.fd, &ev))
+}
+
+// close also takes the socket out of epoll: closing alone would not, while a child that is being started still has
+// a copy of the descriptor.
+func (l *rawLink) close() {
+	if e := l.engine; l.slot >= 0 {
+		l.flush()
+		_ = unix.EpollCtl(e.fd, unix.EPOLL_CTL_DEL, l.fd, nil)
+		e.slots[l.slot] = slot{generation: e.slots[l.slot].generation + 1}
+		e.free = append(e.free, l.slot)
+		l.slot = -1
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	_ = unix.Close(l.fd)
+}
+
+func (l *rawLink) send(packet []byte, to netip.AddrPort) {
+	c := &l.engine.worker.counts
+	if l.tx == nil {
+		var name sockaddr
+		if sendTo(l.fd, packet, &name, name.set(to)) != 0 {
+			c.sendFailed.n++
+			return
+		}
+		c.sent.n++
+		c.sentOctets.n += uint64(len(packet))
+		return
+	}
+	if l.tx.used == 0 {
+		l.engine.dirty = append(l.engine.dirty, l)
+	}
+	l.tx.add(packet, to)
+	if l.tx.used == batch {
+		l.flush()
+	}
+}
+
+func (l *rawLink) flush() {
+	if l.tx == nil || l.tx.used == 0 {
+		return
+	}
+	packets, octets, failed := l.tx.send(l.fd)
+	c := &l.engine.worker.counts
+	c.sent.n += uint64(packets)
+	c.sentOctets.n += uint64(octets)
+	c.sendFailed.n += uint64(failed)
+}
+
+func (l *rawLink) write(packet []byte, to netip.AddrPort) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return net.ErrClosed
+	}
+	var name sockaddr
+	if errno := sendTo(l.fd, packet, &name, name.set(to)); errno != 0 {
 		return os.NewSyscallError("sendto", errno)
 	}
 	return nil

@@ -31,6 +31,9 @@ type datagram struct {
 	remote netip.AddrPort
 	socket *Socket
 	data   [bufferSize]byte
+
+	via     *udpLink      // of the portable engine: where it leaves
+	flushed chan struct{} // of the portable engine: no packet, but to be closed when its turn comes
 }
 
 func newPacketConn(s *Socket) *packetConn {
@@ -162,47 +165,4 @@ func (c *packetConn) SetWriteDeadline(t time.Time) error {
 	}
 	c.write.Store(ns)
 	return nil
-}
-
-// deadline is a point in time as a channel that closes, and that can be moved while somebody waits.
-type deadline struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	c     chan struct{} // closed at the deadline
-	moved chan struct{}
-}
-
-func (d *deadline) init() { d.c = make(chan struct{}) }
-
-// expired returns a channel that is closed once the deadline has passed.
-func (d *deadline) expired() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.c
-}
-
-// set moves the deadline. Whoever waits on the channel of an earlier, unexpired deadline waits for this one, since
-// the channel is only replaced after it was closed.
-func (d *deadline) set(t time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	fired := d.timer != nil && !d.timer.Stop()
-	d.timer = nil
-	select {
-	case <-d.c:
-		d.c = make(chan struct{})
-	default:
-		if fired { // its function is about to run: let it close a channel that nobody gets any more
-			_ = fired
-		}
-	}
-	if t.IsZero() {
-		return
-	}
-	c := d.c
-	if wait := time.Until(t); wait > 0 {
-		d.timer = time.AfterFunc(wait, func() { d.expire(c) })
-		return
-	}
-	close(c)
 }

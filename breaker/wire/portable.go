@@ -1,126 +1,201 @@
 package wire
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
-// portable is what the portable engine keeps with a socket.
-type portable struct {
-	udp *net.UDPConn
+// Queues between the loop and the goroutines around it.
+const (
+	arrivalLimit   = 256
+	departureLimit = 1024
+)
+
+// readers is the engine of systems without epoll: a goroutine for each socket (readLoop) reads a net.UDPConn and
+// passes packets to the loop by a channel; another (writeLoop) sends what the loop leaves it, since the write of a
+// net.UDPConn may wait for buffer space. All of them end in close.
+type readers struct {
+	worker     *Worker
+	arrivals   chan *datagram
+	departures chan *datagram
+	awake      chan struct{}
+	quit       chan struct{} // closed when nobody takes arrivals any more
+	pool       sync.Pool     // of *datagram
+
+	writing bool // whether writeLoop runs
+	reading sync.WaitGroup
+	written sync.WaitGroup
+	failed  atomic.Uint64 // packets that writeLoop could not send
+	counted uint64        // of failed, how many the worker's counters know
 }
 
-// plain is the engine for systems without epoll: a goroutine for each socket
-// reads, and the loop takes what they read one by one, so that receivers see
-// the same single thread.
-type plain struct {
-	count   *counters
-	packets chan *arrived
-	woken   chan struct{}
-	stopped chan struct{}
-	readers sync.WaitGroup
+func newReaders(w *Worker) *readers {
+	e := &readers{
+		worker:     w,
+		arrivals:   make(chan *datagram, arrivalLimit),
+		departures: make(chan *datagram, departureLimit),
+		awake:      make(chan struct{}, 1),
+		quit:       make(chan struct{}),
+	}
+	e.pool.New = func() any { return new(datagram) }
+	return e
 }
 
-// arrived is a packet on its way from a reader to the loop.
-type arrived struct {
-	socket *Socket
-	n      int
-	from   netip.AddrPort
-	buf    [bufferSize]byte
-}
-
-var arrivedPool = sync.Pool{New: func() any { return new(arrived) }}
-
-func newPortable(c *counters) *plain {
-	return &plain{count: c, packets: make(chan *arrived, 1024), woken: make(chan struct{}, 1), stopped: make(chan struct{})}
-}
-
-func (e *plain) open(s *Socket, addr netip.AddrPort) error {
+func (e *readers) open(addr netip.AddrPort, shared bool) (link, error) {
 	network := "udp4"
-	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
-		network = "udp6"
+	if addr.Addr().Is6() {
+		network = "udp6" // and IPv6 only
 	}
-	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	size := legacyBuf
-	if s.web {
-		size = webBuffer
+	if shared {
+		_ = conn.SetReadBuffer(webReceiveBuffer) // as much as the system allows
+		_ = conn.SetWriteBuffer(webSendBuffer)
 	}
-	_ = c.SetReadBuffer(size)
-	_ = c.SetWriteBuffer(size)
-	s.udp, s.local = c, c.LocalAddr().(*net.UDPAddr).AddrPort()
-	s.local = netip.AddrPortFrom(s.local.Addr().Unmap(), s.local.Port())
-	return nil
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return &udpLink{
+		engine: e, conn: conn,
+		local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()),
+	}, nil
 }
 
-func (e *plain) register(s *Socket) error {
-	e.readers.Go(func() { e.readLoop(s) })
-	return nil
-}
-
-// readLoop reads one socket until it is closed. Errors that ICMP brings do not
-// end it.
-func (e *plain) readLoop(s *Socket) {
+func (e *readers) run() error {
+	e.writing = true
+	e.written.Go(e.writeLoop)
 	for {
-		a := arrivedPool.Get().(*arrived)
-		n, from, err := s.udp.ReadFromUDPAddrPort(a.buf[:maxPacket+1])
-		if err != nil || n > maxPacket {
-			arrivedPool.Put(a)
-			if s.closed.Load() {
-				return
+		select {
+		case d := <-e.arrivals:
+			e.handle(d)
+		case <-e.awake:
+			if !e.worker.serveQueues() {
+				return nil
 			}
+		}
+		if len(e.arrivals) == 0 {
+			e.count()
+		}
+	}
+}
+
+func (e *readers) handle(d *datagram) {
+	defer e.pool.Put(d)
+	defer e.worker.rescue()
+	if d.n > MaxPacket {
+		e.worker.counts.truncated.n++
+		return
+	}
+	e.worker.deliver(d.socket, d.data[:d.n], d.remote)
+}
+
+func (e *readers) count() {
+	c := &e.worker.counts
+	failed := e.failed.Load()
+	c.sendFailed.n += failed - e.counted
+	c.sent.n -= failed - e.counted
+	e.counted = failed
+	c.show()
+}
+
+func (e *readers) wake() {
+	select {
+	case e.awake <- struct{}{}:
+	default:
+	}
+}
+
+// writeLoop ends when close closes the channel, after it has sent what is in it.
+func (e *readers) writeLoop() {
+	for d := range e.departures {
+		if d.flushed != nil {
+			close(d.flushed)
 			continue
 		}
-		a.socket, a.n, a.from = s, n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if err := d.via.write(d.data[:d.n], d.remote); err != nil {
+			e.failed.Add(1)
+		}
+		e.pool.Put(d)
+	}
+}
+
+func (e *readers) flush() {
+	if !e.writing {
+		return
+	}
+	d := &datagram{flushed: make(chan struct{})}
+	e.departures <- d
+	<-d.flushed
+	e.count()
+}
+
+func (e *readers) close() {
+	close(e.quit)
+	e.reading.Wait()
+	close(e.departures)
+	e.written.Wait()
+	e.writing = false
+}
+
+// udpLink is a socket of readers.
+type udpLink struct {
+	engine *readers
+	conn   *net.UDPConn
+	local  netip.AddrPort
+}
+
+func (l *udpLink) localAddr() netip.AddrPort { return l.local }
+
+func (l *udpLink) start(s *Socket) error {
+	l.engine.reading.Go(func() { l.readLoop(s) })
+	return nil
+}
+
+// readLoop ends when the socket is closed.
+func (l *udpLink) readLoop(s *Socket) {
+	e := l.engine
+	for {
+		d := e.pool.Get().(*datagram)
+		n, from, err := l.conn.ReadFromUDPAddrPort(d.data[:MaxPacket+1]) // one more tells a longer packet
+		if errors.Is(err, net.ErrClosed) {
+			e.pool.Put(d)
+			return
+		}
+		if err != nil { // an ICMP message about an earlier packet: of no use here
+			e.pool.Put(d)
+			continue
+		}
+		d.n, d.socket = n, s
+		d.remote = netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
 		select {
-		case e.packets <- a:
-		case <-e.stopped:
+		case e.arrivals <- d:
+		case <-e.quit:
 			return
 		}
 	}
 }
 
-func (e *plain) unregister(s *Socket) { _ = s.udp.Close() }
-
-func (e *plain) wake() {
+func (l *udpLink) send(packet []byte, to netip.AddrPort) {
+	e := l.engine
+	d := e.pool.Get().(*datagram)
+	d.n, d.via, d.remote = copy(d.data[:], packet), l, to
+	c := &e.worker.counts
 	select {
-	case e.woken <- struct{}{}:
+	case e.departures <- d:
+		c.sent.n++
+		c.sentOctets.n += uint64(len(packet))
 	default:
+		c.sendFailed.n++
+		e.pool.Put(d)
 	}
 }
 
-func (e *plain) run(w *Worker) error {
-	for !w.closing.Load() {
-		select {
-		case <-e.woken:
-			w.obey()
-		case a := <-e.packets:
-			if !a.socket.closed.Load() {
-				w.deliver(a.socket, a.buf[:a.n], a.from)
-			}
-			arrivedPool.Put(a)
-		}
-	}
-	return nil
-}
-
-func (e *plain) release() {
-	close(e.stopped)
-	e.readers.Wait()
-}
-
-func (e *plain) send(s *Socket, p []byte, to netip.AddrPort) {
-	if e.write(s, p, to) != nil {
-		e.count.failed.Add(1)
-		return
-	}
-	e.count.sent.Add(1)
-}
-
-func (e *plain) write(s *Socket, p []byte, to netip.AddrPort) error {
-	_, err := s.udp.WriteToUDPAddrPort(p, to)
+func (l *udpLink) write(packet []byte, to netip.AddrPort) error {
+	_, err := l.conn.WriteToUDPAddrPort(packet, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 	return err
 }
+
+func (l *udpLink) close() { _ = l.conn.Close() }

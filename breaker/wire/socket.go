@@ -39,10 +39,10 @@ type Socket struct {
 	worker   *Worker
 	link     link
 	local    netip.AddrPort
-	receiver Receiver             // of a legacy socket
-	peers    map[remote]Receiver  // of a web socket
-	packets  *packetConn          // of a web socket
-	released func()               // called when the port is free again
+	receiver Receiver            // of a legacy socket
+	peers    map[remote]Receiver // of a web socket
+	packets  *packetConn         // of a web socket
+	released func()              // called when the port is free again
 	closed   atomic.Bool
 }
 

@@ -96,16 +96,12 @@ func on(t testing.TB, w *Worker, f func()) {
 	<-done
 }
 
-type receiverFunc func(p []byte, from netip.AddrPort)
-
-func (f receiverFunc) Receive(p []byte, from netip.AddrPort) { f(p, from) }
-
 func TestForwardsBothWays(t *testing.T) {
 	both(t, func(t *testing.T, w *Worker) {
 		browser, phone := peer(t), peer(t)
 		web := w.WebSockets()[0]
 		var leg *Socket
-		leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), receiverFunc(func(p []byte, from netip.AddrPort) {
+		leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), ReceiverFunc(func(p []byte, from netip.AddrPort) {
 			if from == addrOf(phone) {
 				web.Send(p, addrOf(browser))
 			}
@@ -114,7 +110,7 @@ func TestForwardsBothWays(t *testing.T) {
 			t.Fatal(err)
 		}
 		on(t, w, func() {
-			w.Bind(web, addrOf(browser), receiverFunc(func(p []byte, from netip.AddrPort) {
+			w.Bind(web, addrOf(browser), ReceiverFunc(func(p []byte, from netip.AddrPort) {
 				if cap(p)-len(p) < 64 {
 					t.Errorf("%d octets of room behind a packet, want 64", cap(p)-len(p))
 				}
@@ -131,9 +127,12 @@ func TestForwardsBothWays(t *testing.T) {
 				t.Fatalf("browser got %q from %s", got, from)
 			}
 		}
-		if c := w.Counters(); c.Received != 400 || c.Sent != 400 || c.Failed != 0 {
-			t.Errorf("counters: got %+v", c)
-		}
+		on(t, w, func() {}) // a round later the counters show all
+		on(t, w, func() {
+			if c := w.Stats(); c.Received != 400 || c.Sent != 400 || c.SendFailed != 0 {
+				t.Errorf("counters: got %+v", c)
+			}
+		})
 	})
 }
 
@@ -152,9 +151,12 @@ func TestDemux(t *testing.T) {
 		if err != nil || string(buf[:n]) != "\x00 STUN" || from.(*net.UDPAddr).AddrPort() != addrOf(browser) {
 			t.Fatalf("got %q from %v, %v", buf[:n], from, err)
 		}
-		if c := w.Counters(); c.Unbound != 1 || c.Handed != 1 || c.Received != 0 {
-			t.Errorf("counters: got %+v", c)
-		}
+		on(t, w, func() {}) // a round later the counters show all
+		on(t, w, func() {
+			if c := w.Stats(); c.Unbound != 1 || c.Received != 2 {
+				t.Errorf("counters: got %+v", c)
+			}
+		})
 		if _, err := conn.WriteTo([]byte("answer"), from); err != nil {
 			t.Fatal(err)
 		}
@@ -179,10 +181,10 @@ func TestUnbindAndClose(t *testing.T) {
 		web := w.WebSockets()[0]
 		var got atomic.Int32
 		on(t, w, func() {
-			w.Bind(web, addrOf(browser), receiverFunc(func([]byte, netip.AddrPort) { got.Add(1) }))
+			w.Bind(web, addrOf(browser), ReceiverFunc(func([]byte, netip.AddrPort) { got.Add(1) }))
 			w.Unbind(web, addrOf(browser))
 		})
-		leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), receiverFunc(func([]byte, netip.AddrPort) { got.Add(1) }))
+		leg, err := w.Listen(netip.AddrPortFrom(loopback, 0), ReceiverFunc(func([]byte, netip.AddrPort) { got.Add(1) }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +213,7 @@ func TestSlotsAreReused(t *testing.T) {
 	c := peer(t)
 	for i := range 50 {
 		got := make(chan int, 4)
-		s, err := w.Listen(netip.AddrPortFrom(loopback, 0), receiverFunc(func([]byte, netip.AddrPort) { got <- i }))
+		s, err := w.Listen(netip.AddrPortFrom(loopback, 0), ReceiverFunc(func([]byte, netip.AddrPort) { got <- i }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +247,7 @@ func TestIPv6(t *testing.T) {
 	defer c.Close()
 	web := w.WebSockets()[0]
 	on(t, w, func() {
-		w.Bind(web, addrOf(c), receiverFunc(func(p []byte, from netip.AddrPort) { web.Send(p, from) }))
+		w.Bind(web, addrOf(c), ReceiverFunc(func(p []byte, from netip.AddrPort) { web.Send(p, from) }))
 	})
 	write(t, c, web.LocalAddr(), "\x80 echo")
 	if got, _ := read(t, c); got != "\x80 echo" {
@@ -274,7 +276,7 @@ func TestEnd(t *testing.T) {
 		if err := w.Run(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("Run after Close: got %v", err)
 		}
-		if _, err := w.Listen(netip.AddrPortFrom(loopback, 0), nil); !errors.Is(err, ErrClosed) {
+		if _, err := w.Listen(netip.AddrPortFrom(loopback, 0), ReceiverFunc(func([]byte, netip.AddrPort) {})); !errors.Is(err, ErrClosed) {
 			t.Errorf("Listen after Close: got %v", err)
 		}
 	}
@@ -361,17 +363,15 @@ func FuzzDemux(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) {
 		from := netip.AddrPortFrom(loopback, 9)
 		w := &Worker{}
-		s := &Socket{worker: w, web: true, bound: map[netip.AddrPort]Receiver{}}
-		s.conn = newPacketConn(s)
+		s := &Socket{worker: w, peers: make(map[remote]Receiver)}
+		s.packets = newPacketConn(s)
 		got := 0
-		s.bound[from] = receiverFunc(func([]byte, netip.AddrPort) { got++ })
-		if len(p) > maxPacket {
-			p = p[:maxPacket]
-		}
-		w.deliver(s, p, from)
-		media := len(p) > 0 && p[0] >= 128 && p[0] < 192
-		if (got == 1) != media || (w.count.handed.Load() == 1) == media {
-			t.Errorf("%x: %d to the receiver, %d handed on", p[:min(len(p), 4)], got, w.count.handed.Load())
+		w.Bind(s, from, ReceiverFunc(func([]byte, netip.AddrPort) { got++ }))
+		w.deliver(s, p[:min(len(p), MaxPacket)], from)
+		media := len(p) > 0 && p[0] >= 128 && p[0] <= 191
+		handed := len(p) > 0 && (p[0] <= 3 || p[0] >= 20 && p[0] <= 63)
+		if (got == 1) != media || (len(s.packets.queue) == 1) != handed {
+			t.Errorf("%x: %d to the receiver, %d handed on", p[:min(len(p), 4)], got, len(s.packets.queue))
 		}
 	})
 }

@@ -203,9 +203,9 @@ func (w *Worker) wakeLocked() {
 	}
 }
 
-// Run moves packets until ctx ends (then it returns the cause), [Worker.Close] is called (then ErrClosed) or the
-// system refuses to go on. When it returns, all sockets are closed, every function given to Do has run and nothing
-// is left running. A worker runs once.
+// Run moves packets until ctx ends or [Worker.Close] is called, and then returns nil, or until the system refuses to
+// go on. When it returns, all sockets are closed, every function given to Do has run and nothing is left running. A
+// worker runs once; after Close it does not, and Run returns ErrClosed.
 func (w *Worker) Run(ctx context.Context) error {
 	w.mu.Lock()
 	if w.state != idle {
@@ -226,13 +226,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		<-stopped
 	}
 	w.end()
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("UDP worker: %w", err)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	}
-	return ErrClosed
+	return nil
 }
 
 // Close ends the worker and waits until Run has returned or is about to. It is idempotent. It must not be called on
