@@ -149,7 +149,7 @@ func parseAddress(s string, a *address) error {
 			return errAddress
 		}
 		a.display = s[1 : end-1]
-		rest := strings.TrimLeft(s[end:], " \t")
+		rest := skipSpace(s[end:])
 		if !strings.HasPrefix(rest, "<") {
 			return errAddress
 		}
@@ -200,14 +200,14 @@ func quoteEnd(s string) int {
 // that sipgo's reader takes in another way.
 func parseParams(s string, out *sip.HeaderParams, tidy *bool) error {
 	for {
-		t := strings.TrimLeft(s, " \t")
+		t := skipSpace(s)
 		if t == "" {
 			return nil
 		}
 		if t[0] != ';' {
 			return errParams
 		}
-		t2 := strings.TrimLeft(t[1:], " \t")
+		t2 := skipSpace(t[1:])
 		if len(t) != len(s) || len(t2) != len(t)-1 {
 			*tidy = false
 		}
@@ -240,11 +240,11 @@ func parseParams(s string, out *sip.HeaderParams, tidy *bool) error {
 // parseParamValue reads [EQUAL value] and gives what follows. Quotes stay part
 // of the value, except where sipgo's writer would add them again.
 func parseParamValue(s string, out *string, tidy *bool) (rest string, err error) {
-	t := strings.TrimLeft(s, " \t")
+	t := skipSpace(s)
 	if !strings.HasPrefix(t, "=") {
 		return s, nil
 	}
-	v := strings.TrimLeft(t[1:], " \t")
+	v := skipSpace(t[1:])
 	if len(t) != len(s) || len(v) != len(t)-1 {
 		*tidy = false
 	}
@@ -271,6 +271,13 @@ func parseParamValue(s string, out *string, tidy *bool) (rest string, err error)
 	}
 	*out = v[:end]
 	return v[end:], nil
+}
+
+func skipSpace(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
 }
 
 // canonicalParam spells the parameters that matter to us in lower case, as the
@@ -303,13 +310,13 @@ func parseVia(s string, v *via) error {
 		}
 		s = rest
 	}
-	s = strings.TrimLeft(s, " \t")
+	s = skipSpace(s)
 	end := strings.IndexAny(s, " \t")
 	if end < 0 || !isToken(s[:end]) {
 		return errVia
 	}
 	v.transport = s[:end]
-	s = strings.TrimLeft(s[end:], " \t")
+	s = skipSpace(s[end:])
 	end = strings.IndexByte(s, ';')
 	if end < 0 {
 		end = len(s)

@@ -150,9 +150,6 @@ func (s *Stack) Do(ctx context.Context, req *sip.Request, f *Flow) (*sip.Respons
 	}
 }
 
-// Request is what was given to Send.
-func (c *ClientTransaction) Request() *sip.Request { return c.req }
-
 // Flow is where the request was sent.
 func (c *ClientTransaction) Flow() *Flow { return c.flow }
 
@@ -271,7 +268,7 @@ func (c *ClientTransaction) final(res *sip.Response) {
 	var ack []byte
 	switch {
 	case !c.invite():
-		c.data = nil
+		c.data, c.req = nil, nil
 		c.linger(&c.stack.timerK, reliable)
 	case res.IsSuccess():
 		c.state, c.data = clientAccepted, nil
@@ -324,6 +321,9 @@ func (c *ClientTransaction) drain() {
 		c.mu.Lock()
 	}
 	c.events, c.delivering = nil, false
+	if c.state >= clientCompleted {
+		c.handler = nil // with what hangs on it; nothing more will come
+	}
 	c.mu.Unlock()
 }
 

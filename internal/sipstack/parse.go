@@ -307,6 +307,8 @@ func (p *parser) setBody() *refusal {
 	if body != "" {
 		octets = []byte(body)
 	}
+	length := sip.ContentLengthHeader(len(octets))
+	p.out.AppendHeader(&length) // SetBody would look for one
 	if p.m.req != nil {
 		p.m.req.SetBody(octets)
 	} else {

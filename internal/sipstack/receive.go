@@ -62,13 +62,13 @@ func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
 // request starts a server transaction, or feeds one with a retransmission.
 func (s *Stack) request(f *Flow, m *message) {
 	tx := &ServerTransaction{
-		stack: s, flow: f, key: serverKey(f, m, m.method), req: m.req, counted: true,
+		stack: s, flow: f, key: serverKey(f, m, methodName(m.method)), req: m.req, counted: true,
 		vias: replyVias(f, m.vias, &m.top), to: replyTo(f, &m.top),
 	}
 	tx.tag = s.statelessTag(m)
 	old, err := s.table.addServer(tx, &s.limits)
 	switch {
-	case old != tx && old != nil:
+	case old != nil:
 		old.repeated()
 		return
 	case err != nil:
@@ -84,6 +84,19 @@ func (s *Stack) request(f *Flow, m *message) {
 	if s.guard.call(func() { s.handler.ServeRequest(tx) }) != nil {
 		_ = tx.Reply(sip.StatusInternalServerError, "Server Internal Error") // unless it was answered
 	}
+}
+
+// methodName gives a method that does not keep the message in memory which it
+// was read from.
+func methodName(m string) string {
+	for _, known := range [...]sip.RequestMethod{
+		sip.INVITE, sip.BYE, sip.REGISTER, sip.OPTIONS, sip.MESSAGE, sip.INFO, sip.UPDATE, sip.PRACK, sip.SUBSCRIBE, sip.NOTIFY, sip.REFER, sip.PUBLISH,
+	} {
+		if m == string(known) {
+			return string(known)
+		}
+	}
+	return strings.Clone(m)
 }
 
 // ack goes to the INVITE that was refused, else to the user.

@@ -16,11 +16,11 @@ type ServerTransaction struct {
 	flow  *Flow
 	key   key
 	tag   string // To tag of responses that bring none
+	req   *sip.Request
+	vias  []string       // of every response
+	to    netip.AddrPort // where responses go on UDP
 
 	mu           sync.Mutex // guards all below; table.mu may be taken under it
-	req          *sip.Request
-	vias         []string       // of every response
-	to           netip.AddrPort // where responses go on UDP
 	state        serverState
 	counted      bool   // still counts against its source
 	last         []byte // response to repeat
@@ -50,13 +50,9 @@ const (
 // (RFC 3261 §17.2.1).
 const tryingAfter = 200 * time.Millisecond
 
-// Request is the request that began the transaction. It is shared, not to be
-// changed, and nil once a transaction other than INVITE has ended.
-func (t *ServerTransaction) Request() *sip.Request {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.req
-}
+// Request is the request that began the transaction. It is shared and not to
+// be changed.
+func (t *ServerTransaction) Request() *sip.Request { return t.req }
 
 // Flow is where the request came from.
 func (t *ServerTransaction) Flow() *Flow { return t.flow }
@@ -64,11 +60,7 @@ func (t *ServerTransaction) Flow() *Flow { return t.flow }
 // Reply responds with a response made by NewResponse, to which headers are
 // added.
 func (t *ServerTransaction) Reply(code int, reason string, headers ...sip.Header) error {
-	req := t.Request()
-	if req == nil {
-		return ErrState
-	}
-	res := NewResponse(req, code, reason)
+	res := NewResponse(t.req, code, reason)
 	for _, h := range headers {
 		res.AppendHeader(h)
 	}
@@ -127,11 +119,11 @@ func (t *ServerTransaction) advance(code int, data []byte) (ended bool) {
 	reliable := t.flow.transport.reliable()
 	switch {
 	case t.key.method != string(sip.INVITE):
-		t.state, t.last, t.req, t.vias = serverCompleted, data, nil, nil
-		if !reliable {
-			t.stack.timerJ.add(t)
+		t.state = serverCompleted
+		if !reliable { // else timer J is 0
+			t.stack.table.haunt(&ghost{t.flow, t.key, data, t.to}, &t.stack.timerJ)
 		}
-		return reliable // timer J is 0 there
+		return true
 	case code < 300:
 		t.state, t.last = serverAccepted, nil
 		t.stack.timerL.add(t)
@@ -249,7 +241,9 @@ func (t *ServerTransaction) OnTerminated(f func(err error)) {
 	}
 }
 
-// Done is closed when the transaction is over.
+// Done is closed when the transaction is over: for INVITE after timers H, I or
+// L, for others once they are answered. (What is left to do then, to repeat the
+// answer, goes on without the transaction.)
 func (t *ServerTransaction) Done() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -273,9 +267,6 @@ func (t *ServerTransaction) abandon(err error) {
 	t.uncount()
 	t.stopTimer()
 	t.last = nil
-	if t.key.method != string(sip.INVITE) {
-		t.req = nil
-	}
 	f := t.onTerminated
 	if t.done != nil {
 		close(t.done)

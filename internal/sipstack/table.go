@@ -53,6 +53,7 @@ type table struct {
 	mu      sync.Mutex
 	servers map[key]*ServerTransaction
 	clients map[key]*ClientTransaction
+	ghosts  map[key]*ghost
 	sources map[netip.Addr]int // server transactions without a final response, by UDP source
 	active  int                // in all
 }
@@ -60,7 +61,38 @@ type table struct {
 func (t *table) init() {
 	t.servers = map[key]*ServerTransaction{}
 	t.clients = map[key]*ClientTransaction{}
+	t.ghosts = map[key]*ghost{}
 	t.sources = map[netip.Addr]int{}
+}
+
+// ghost is what is left of a non-INVITE server transaction on UDP in Completed:
+// its answer, for retransmissions until timer J. It holds nothing else, since
+// there may be many.
+type ghost struct {
+	flow *Flow
+	key  key
+	data []byte
+	to   netip.AddrPort
+}
+
+func (g *ghost) repeated() { _ = g.flow.reply(g.data, g.to) }
+
+func (g *ghost) abandon(error) {
+	t := &g.flow.stack.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ghosts[g.key] == g {
+		delete(t.ghosts, g.key)
+	}
+}
+
+// haunt puts a ghost in the place of its transaction until its time is over.
+func (t *table) haunt(g *ghost, timerJ *linger) {
+	t.mu.Lock()
+	delete(t.servers, g.key)
+	t.ghosts[g.key] = g
+	t.mu.Unlock()
+	timerJ.add(g)
 }
 
 func (t *table) server(k key) *ServerTransaction {
@@ -80,13 +112,19 @@ var (
 	errShutdown = fmt.Errorf("%w: %w", ErrTransport, ErrClosed)
 )
 
-// addServer takes a new transaction in, unless there is one of its key (which
-// is returned) or a limit is reached.
-func (t *table) addServer(tx *ServerTransaction, l *Limits) (*ServerTransaction, error) {
+// repeater answers retransmissions.
+type repeater interface{ repeated() }
+
+// addServer takes a new transaction in, unless a limit is reached, or there is
+// one of its key, which is returned.
+func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old := t.servers[tx.key]; old != nil {
-		return old, errDoubled
+		return old, nil
+	}
+	if old := t.ghosts[tx.key]; old != nil {
+		return old, nil
 	}
 	f := tx.flow
 	n := f.active
@@ -104,7 +142,7 @@ func (t *table) addServer(tx *ServerTransaction, l *Limits) (*ServerTransaction,
 		f.active++
 	}
 	t.own(f, tx)
-	return tx, nil
+	return nil, nil
 }
 
 // answered stops counting a transaction against its source.
@@ -180,6 +218,7 @@ func (t *table) clear() {
 	for _, c := range t.clients {
 		all = append(all, c)
 	}
+	clear(t.ghosts)
 	t.mu.Unlock()
 	for _, tx := range all {
 		tx.abandon(errShutdown)
@@ -218,15 +257,14 @@ func (l *linger) add(tx transaction) {
 	} else if len(l.queue)-l.head == 1 {
 		l.timer.Reset(l.time)
 	}
-	var early transaction
-	if l.most > 0 && len(l.queue)-l.head > l.most {
-		early = l.pop()
+	if l.full() {
+		l.timer.Reset(0) // the caller may hold a lock, under which no other transaction can end
 	}
 	l.mu.Unlock()
-	if early != nil {
-		early.abandon(nil)
-	}
 }
+
+// full tells whether more are waiting than may; l.mu is held.
+func (l *linger) full() bool { return l.most > 0 && len(l.queue)-l.head > l.most }
 
 // pop takes the oldest; l.mu is held.
 func (l *linger) pop() transaction {
@@ -249,7 +287,7 @@ func (l *linger) expire() {
 			l.mu.Unlock()
 			return
 		}
-		if left := l.queue[l.head].end.Sub(now); left > 0 {
+		if left := l.queue[l.head].end.Sub(now); left > 0 && !l.full() {
 			l.timer.Reset(left)
 			l.mu.Unlock()
 			return

@@ -72,9 +72,9 @@ func wantEmpty(t *testing.T, s *Stack) {
 	synctest.Wait()
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	if len(s.table.servers)+len(s.table.clients)+len(s.table.sources)+s.table.active != 0 {
-		t.Errorf("left: %d server and %d client transactions, %d sources, %d active",
-			len(s.table.servers), len(s.table.clients), len(s.table.sources), s.table.active)
+	if len(s.table.servers)+len(s.table.clients)+len(s.table.ghosts)+len(s.table.sources)+s.table.active != 0 {
+		t.Errorf("left: %d ghosts, %d server and %d client transactions, %d sources, %d active",
+			len(s.table.ghosts), len(s.table.servers), len(s.table.clients), len(s.table.sources), s.table.active)
 	}
 }
 
@@ -96,12 +96,13 @@ func TestServerNonInvite(t *testing.T) {
 		if err := tx.Reply(500, "No"); !errors.Is(err, ErrState) {
 			t.Errorf("second final: got %v", err)
 		}
-		select {
-		case <-tx.Done():
-			t.Error("over before timer J")
-		case <-time.After(31 * time.Second):
+		<-tx.Done()
+		time.Sleep(31 * time.Second)
+		mustSend(t, far, request("OPTIONS", branch))
+		if got := expect(t, far, "SIP/2.0 200"); got != first {
+			t.Errorf("repeated before timer J: got %q, want %q", got, first)
 		}
-		<-tx.Done() // 32 s
+		time.Sleep(time.Second) // 32 s
 		if len(u.requests) != 0 {
 			t.Error("a retransmission reached the user")
 		}
@@ -513,8 +514,9 @@ func TestCompletedAreBounded(t *testing.T) {
 			mustSend(t, far, request("OPTIONS", newBranch()))
 			expect(t, far, "SIP/2.0 200")
 		}
+		synctest.Wait()
 		s.table.mu.Lock()
-		n := len(s.table.servers)
+		n := len(s.table.ghosts)
 		s.table.mu.Unlock()
 		if n != 100 {
 			t.Errorf("got %d transactions, want 100", n)
