@@ -319,11 +319,11 @@ func (c *ClientTransaction) drain() {
 			_ = c.stack.guard.call(func() { h(e.res, e.err) })
 		}
 		c.mu.Lock()
+		if e.err != nil || e.res.StatusCode >= 300 || e.res.IsSuccess() && !c.invite() {
+			c.handler = nil // with what hangs on it; nothing more will come
+		}
 	}
 	c.events, c.delivering = nil, false
-	if c.state >= clientCompleted {
-		c.handler = nil // with what hangs on it; nothing more will come
-	}
 	c.mu.Unlock()
 }
 

@@ -2,7 +2,9 @@ package sipstack
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -563,4 +565,29 @@ func TestShutdownEndsTransactions(t *testing.T) {
 		}
 		expect(t, far, "INVITE")
 	})
+}
+
+// A peer in the same machine may answer before Send has returned.
+func TestAnswerBeforeSendReturns(t *testing.T) {
+	u := newUser()
+	s := run(t, Config{}, u)
+	for range 2000 {
+		var answered sync.WaitGroup
+		f := &Flow{stack: s, transport: UDP, remote: peerAddr, log: s.log}
+		f.datagram = func(p []byte, _ netip.AddrPort) error {
+			req := string(p)
+			if strings.HasPrefix(req, "INVITE") {
+				answered.Go(func() { s.receive(f, answer(req, "407 Proxy Authentication Required")) })
+			}
+			return nil
+		}
+		h, heard := collect()
+		if _, err := s.Send(outgoingRequest("INVITE"), f, h); err != nil {
+			t.Fatal(err)
+		}
+		if o := next(t, heard); o.status != 407 {
+			t.Fatalf("got %v", o)
+		}
+		answered.Wait()
+	}
 }
