@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"webrtc2sip/breaker/webrtc"
 	"webrtc2sip/breaker/wire"
@@ -55,6 +56,8 @@ type Config struct {
 	OnMediaLost func(call string, side offeranswer.Side, err error)
 	// Logger gets a few lines a call. Nil: none.
 	Logger *slog.Logger
+
+	consentTime time.Duration // shorter for tests
 }
 
 // Breaker joins browsers and phones. All methods may be called concurrently;
@@ -137,6 +140,7 @@ func (b *Breaker) newWorker(i int, identity *webrtc.Identity) (*worker, error) {
 	}
 	w.web, err = webrtc.NewTransport(webrtc.TransportConfig{
 		Worker: w.wire, Identity: identity, PublicAddress: b.config.PublicAddress,
+		ConsentTime: b.config.consentTime,
 	})
 	if err != nil {
 		w.wire.Close()
@@ -244,7 +248,7 @@ func (b *Breaker) offer(c *call, from offeranswer.Side, offer *offeranswer.Descr
 		return nil, errDeleted
 	}
 	text, err := c.offer(from, offer, legs)
-	stillborn := err != nil && c.exchange == nil
+	stillborn := err != nil && c.exchanges == [2]*exchange{}
 	c.mu.Unlock()
 	if stillborn {
 		b.remove(c)

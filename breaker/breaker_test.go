@@ -103,7 +103,20 @@ func (s *setup) answer(from offeranswer.Side) []byte {
 	if err != nil {
 		s.t.Fatalf("Answer: %v", err)
 	}
+	s.settle()
 	return out
+}
+
+// settle returns when the loops have done what was handed to them so far.
+func (s *setup) settle() {
+	s.t.Helper()
+	for _, w := range s.b.workers {
+		done := make(chan struct{})
+		if err := w.wire.Do(func() { close(done) }); err != nil {
+			s.t.Fatal(err)
+		}
+		<-done
+	}
 }
 
 // establish makes the first exchange and connects both parties.

@@ -96,11 +96,15 @@ func (t *terminal) ReceiveRTP(p []byte) {
 	at := t.bridge.age()
 	size, clockRate := len(p)-h.length, t.route.clockRate(h.payloadType)
 	to := t.route.payloadTypes[h.payloadType]
-	if to == offeranswer.NoPayload || !t.route.open || t.peer.endpoint == nil {
+	if to == offeranswer.NoPayload || clockRate == 0 {
 		t.unwanted.Add(1)
 		return
 	}
 	t.in.packet(&h, size, at, clockRate)
+	if !t.route.open || t.peer.endpoint == nil {
+		t.unwanted.Add(1) // on hold, and yet it speaks, as most phones do
+		return
+	}
 	h.payloadType = to
 	if !t.peer.out.next(&h, at, clockRate) {
 		return

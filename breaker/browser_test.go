@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -215,7 +216,7 @@ func (b *browser) handshake(ctx context.Context, m *offeranswer.Media) error {
 		},
 	}
 	client := m.Setup == offeranswer.Passive || m.Setup == offeranswer.ActPass && b.setup == "active"
-	pipe := &chanPipe{b: b}
+	pipe := &chanPipe{b: b, interrupt: make(chan struct{}, 1)}
 	if client {
 		b.dtls, err = dtls.Client(pipe, b.addrOf(), config)
 	} else {
@@ -350,12 +351,17 @@ func (b *browser) close() {
 }
 
 // chanPipe is the packet connection below the browser's DTLS.
-type chanPipe struct{ b *browser }
+type chanPipe struct {
+	b         *browser
+	interrupt chan struct{} // filled by a deadline, which is always "now"
+}
 
 func (p *chanPipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
 	case d := <-p.b.dtlsIn:
 		return copy(b, d), p.b.addrOf(), nil
+	case <-p.interrupt:
+		return 0, nil, os.ErrDeadlineExceeded
 	case <-p.b.stop:
 		return 0, nil, net.ErrClosed
 	}
@@ -364,8 +370,18 @@ func (p *chanPipe) WriteTo(b []byte, _ net.Addr) (int, error) { return p.b.conn.
 func (p *chanPipe) Close() error                              { return nil }
 func (p *chanPipe) LocalAddr() net.Addr                       { return p.b.addrOf() }
 func (p *chanPipe) SetDeadline(time.Time) error               { return nil }
-func (p *chanPipe) SetReadDeadline(time.Time) error           { return nil }
-func (p *chanPipe) SetWriteDeadline(time.Time) error          { return nil }
+func (p *chanPipe) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		select {
+		case <-p.interrupt:
+		default:
+		}
+		return nil
+	}
+	deliver(p.interrupt, struct{}{})
+	return nil
+}
+func (p *chanPipe) SetWriteDeadline(time.Time) error { return nil }
 
 // audioOf parses a description and returns its audio section.
 func audioOf(t *testing.T, sdp []byte) *offeranswer.Media {

@@ -29,11 +29,13 @@ type call struct {
 	bridge  *bridge
 	gone    atomic.Bool // set under mu, read by the reports as well
 
-	mu       sync.Mutex
-	ends     [2]*end
-	exchange *exchange
-	codec    string
-	answered bool // ever
+	mu   sync.Mutex
+	ends [2]*end
+	// exchanges holds the last offer of each side. Two, since both may offer
+	// at once (RFC 3261 §14.1 ends that with 491, but only at the parties).
+	exchanges [2]*exchange
+	codec     string
+	answered  bool // ever
 
 	cnames    [2]string   // fixed
 	reporters [2]reporter // of the report loop
@@ -52,6 +54,7 @@ func newCall(b *Breaker, w *worker, id string) *call {
 type exchange struct {
 	offerer     offeranswer.Side
 	offer, sent *offeranswer.Description
+	answered    bool
 }
 
 // offer takes an offer of one side and returns the one for the other side.
@@ -60,24 +63,34 @@ func (c *call) offer(from offeranswer.Side, offer *offeranswer.Description, legs
 	if err := c.ensure(from, offer.Profile(), legs[from].Address); err != nil {
 		return nil, err
 	}
-	if err := c.ensure(to, legs[to].Profile, legs[to].Address); err != nil {
+	profile := legs[to].Profile
+	if e := c.ends[to]; e != nil && e.agreed != nil {
+		profile = e.profile // what it is, whatever signalling expects
+	}
+	if err := c.ensure(to, profile, legs[to].Address); err != nil {
 		return nil, err
 	}
 	sent, err := offeranswer.MakeOffer(offer, c.ends[to].offering())
 	if err != nil {
 		return nil, err
 	}
-	c.exchange = &exchange{offerer: from, offer: offer, sent: sent}
+	c.exchanges[from] = &exchange{offerer: from, offer: offer, sent: sent}
 	return c.ends[to].write(sent), nil
 }
 
-// ensure makes the end of a side, if this is the first that is heard of it.
+// ensure makes the end of a side, if this is the first that is heard of it. One
+// of another profile is replaced as long as nothing was agreed with that side:
+// the next target of a call may be a browser where the first was a phone.
 func (c *call) ensure(side offeranswer.Side, profile offeranswer.Profile, address netip.Addr) error {
 	if e := c.ends[side]; e != nil {
-		if e.profile != profile && profile != offeranswer.Unsupported && c.exchange != nil && c.exchange.offerer == side {
+		if e.profile == profile {
+			return nil
+		}
+		if e.agreed != nil {
 			return fmt.Errorf("%s changes from %s to %s: %w", side, e.profile, profile, offeranswer.ErrNotAcceptable)
 		}
-		return nil
+		e.close()
+		c.ends[side] = nil
 	}
 	e, err := c.open(side, profile, address.Unmap())
 	if err != nil {
@@ -144,11 +157,11 @@ func (c *call) owns(to netip.AddrPort) bool {
 	return false
 }
 
-// answer takes an answer to the last offer and returns the one for the offerer;
+// answer takes an answer to the other side's last offer and returns the one for the offerer;
 // what the two have agreed on comes into force.
 func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([]byte, error) {
-	x := c.exchange
-	if x == nil || x.offerer == from {
+	x := c.exchanges[from.Other()]
+	if x == nil {
 		return nil, offeranswer.ErrNoOffer
 	}
 	offerer, answerer := c.ends[x.offerer], c.ends[from]
@@ -176,6 +189,10 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 	c.logFirst(offerer, answerer)
 	text := offerer.write(made)
 	offerer.agreed, answerer.agreed = made, x.sent
+	x.answered = true
+	if old := c.exchanges[from]; old != nil && old.answered {
+		c.exchanges[from] = nil // of the past: a late copy of its answer must not bring it back
+	}
 	return text, nil
 }
 

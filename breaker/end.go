@@ -115,7 +115,11 @@ func (e *end) connect(m *offeranswer.Media, remote webrtc.Remote) (moved bool, e
 	rtp := e.target(m.RTP())
 	moved = e.party != "" && e.party != rtp.String()
 	e.party = rtp.String()
-	e.phone.SetRemote(rtp, e.target(m.RTCP()))
+	var rtcp netip.AddrPort // where there is no RTP there are no reports either
+	if rtp.IsValid() {
+		rtcp = e.target(m.RTCP())
+	}
+	e.phone.SetRemote(rtp, rtcp)
 	return moved, nil
 }
 

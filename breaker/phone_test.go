@@ -35,8 +35,9 @@ func newPhone(t *testing.T) *phone {
 	}
 	p.rtp, p.ctrl = listenPair(t)
 	p.ssrc += uint32(p.addr().Port())
-	p.done.Go(func() { p.readLoop(p.rtp) })
-	p.done.Go(func() { p.readLoop(p.ctrl) })
+	first, second := p.rtp, p.ctrl
+	p.done.Go(func() { p.readLoop(first) })
+	p.done.Go(func() { p.readLoop(second) })
 	t.Cleanup(func() {
 		_ = p.rtp.Close()
 		_ = p.ctrl.Close()

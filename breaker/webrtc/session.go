@@ -15,9 +15,8 @@ const (
 	// setupTime is how long ICE, and then DTLS, may take before the loss of
 	// the call's media is reported.
 	setupTime = 30 * time.Second
-	// consentTime without a check after which sending stops (RFC 7675 §5.1
-	// says 30 s; browsers check every 2.5 to 6 s). The agent looks every
-	// agentPeriod, so the end is seen in time.
+	// consentTime is TransportConfig.ConsentTime by default; the agent looks
+	// every agentPeriod.
 	consentTime = 24 * time.Second
 	agentPeriod = 5 * time.Second
 	// lingerTime is how long a DTLS server that got no proof that its last
@@ -84,12 +83,12 @@ func (s *session) startAgent() error {
 		ice.WithIncludeLoopback(),
 		ice.WithLocalCredentials(s.local.Ufrag, s.local.Pwd),
 		ice.WithLoggerFactory(t.quiet),
-		ice.WithDisconnectedTimeout(consentTime),
+		ice.WithDisconnectedTimeout(t.consent),
 		// Never "failed", which would throw the candidates away: a browser
 		// that was given the description early may start late, and one that
 		// comes back after a gap in its network goes on.
 		ice.WithFailedTimeout(0),
-		ice.WithKeepaliveInterval(agentPeriod),
+		ice.WithKeepaliveInterval(min(agentPeriod, t.consent/4)),
 		ice.WithCheckInterval(agentPeriod),
 	)
 	if err != nil {

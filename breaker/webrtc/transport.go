@@ -1,11 +1,12 @@
 package webrtc
 
 import (
+	"cmp"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
@@ -25,7 +26,10 @@ type TransportConfig struct {
 	// PublicAddress is the only address given in candidates, except to a side
 	// that reaches us over loopback. Zero: the worker's own addresses.
 	PublicAddress netip.Addr
-	Logger        *slog.Logger
+	// ConsentTime without a check after which sending stops. Zero: 24 s, which
+	// is more than the checks of any browser are apart, and with the agent's
+	// period less than the 30 s of RFC 7675 §5.1.
+	ConsentTime time.Duration
 }
 
 // Transport is the browser side of one worker: it shares the worker's web
@@ -34,7 +38,7 @@ type Transport struct {
 	worker   *wire.Worker
 	identity *Identity
 	public   netip.Addr
-	logger   *slog.Logger
+	consent  time.Duration
 	sockets  []*socketMux
 	wires    map[netip.AddrPort]*wire.Socket
 	network  transport.Net
@@ -53,7 +57,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		worker:   c.Worker,
 		identity: c.Identity,
 		public:   c.PublicAddress,
-		logger:   c.Logger,
+		consent:  cmp.Or(c.ConsentTime, consentTime),
 		wires:    make(map[netip.AddrPort]*wire.Socket),
 		network:  network,
 		// What pion says at Warn is every stranger's packet. Our own counters
