@@ -19,8 +19,8 @@ type call struct {
 	media *webMedia
 
 	localTag string
-	invite   *message // the first one, ours or theirs
-	ours     bool
+	local    string   // our From value in requests
+	invite   *message // the newest of ours, or the first of theirs
 
 	mu       sync.Mutex // guards what follows
 	remote   string     // To (or From) value of the other side, with its tag
@@ -36,7 +36,8 @@ type call struct {
 // call places a call and returns at once; everything that comes is handled as it comes: an SDP in a
 // provisional response is applied, a 2xx is acknowledged, a challenge is answered.
 func (p *phone) call(target string, m *webMedia, extra ...header) *call {
-	c := &call{p: p, id: token(22), media: m, localTag: token(10), ours: true, remote: "<" + target + ">", target: target}
+	c := &call{p: p, id: token(22), media: m, localTag: token(10), remote: "<" + target + ">", target: target}
+	c.local = fmt.Sprintf("\"%s\" <%s>;tag=%s", p.o.user, p.aor(), c.localTag)
 	p.mu.Lock()
 	p.calls[c.id] = c
 	p.mu.Unlock()
@@ -70,14 +71,14 @@ func (c *call) newRequest(method string) *message {
 	}
 	m.add("Max-Forwards", "69")
 	m.add("To", c.remote)
-	m.add("From", c.local())
+	m.add("From", c.local)
 	m.add("Call-ID", c.id)
 	m.add("CSeq", fmt.Sprintf("%d %s", c.seq, method))
 	if method != "BYE" {
 		m.add("Contact", c.p.callContact())
 	}
 	m.add("Supported", "outbound")
-	m.add("User-Agent", "JsSIP 3.13.8")
+	m.add("User-Agent", c.p.userAgent())
 	return m
 }
 
@@ -95,18 +96,11 @@ func (p *phone) callContact() string {
 	return v
 }
 
-// local is our From value, or in their dialog our To value.
-func (c *call) local() string {
-	if c.ours {
-		return fmt.Sprintf("\"%s\" <%s>;tag=%s", c.p.o.user, c.p.aor(), c.localTag)
-	}
-	return c.invite.get("To") + ";tag=" + c.localTag
-}
-
 // learn takes the dialog's state out of their INVITE (RFC 3261 §12.1.1).
 func (c *call) learn(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.local = m.get("To") + ";tag=" + c.localTag
 	c.remote, c.target, c.routes = m.get("From"), addrURI(m.get("Contact")), m.all("Record-Route")
 }
 

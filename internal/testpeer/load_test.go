@@ -17,29 +17,23 @@ func TestIntegrationNothingIsLeft(t *testing.T) {
 	if testing.Short() {
 		calls = 50
 	}
-	g := demo(t)
-	place(t, g, 1) // what is made once and stays (caches, first worker buffers) is no leak
-	g.AwaitIdle(t, 15*time.Second)
-	before := g.Descriptors()
+	idle := demo(t)
+	place(t, idle, 1) // what is made once and stays (caches, first worker buffers) is no leak
+	idle.AwaitIdle(t, 15*time.Second)
+	descriptors := idle.Descriptors()
+	goroutines := idle.Goroutines(t)
 
+	g := demo(t)
 	start := time.Now()
 	place(t, g, calls)
 	t.Logf("%d calls in %v", calls, time.Since(start))
-
 	g.AwaitIdle(t, 15*time.Second)
-	Eventually(t, 15*time.Second, "return of all descriptors", func() bool { return g.Descriptors() <= before })
-	var media []string
-	for _, stack := range g.Goroutines(t) {
-		for _, owner := range []string{"pion/ice", "pion/dtls", "breaker/webrtc", "breaker/legacy", "proxy.(*call)", "ServeHTTP"} {
-			if strings.Contains(stack, owner) {
-				media = append(media, stack)
-				break
-			}
-		}
-	}
-	// pion's mux of the shared port, and the workers' readers, live as long as the gateway.
-	if len(media) > 8 {
-		t.Errorf("%d goroutines of calls are left after %d calls, the first:\n%s", len(media), calls, media[0])
+	// The last pages' connections take their time to be seen as closed.
+	Eventually(t, 15*time.Second, "return of all descriptors", func() bool { return g.Descriptors() <= descriptors })
+	left := g.Goroutines(t)
+	// Some slack for what happens to be under way, such as a timer's function.
+	if len(left) > len(goroutines)+5 {
+		t.Errorf("%d goroutines after %d calls, %d after one:\n%s", len(left), calls, len(goroutines), strings.Join(left, "\n"))
 	}
 }
 

@@ -331,19 +331,25 @@ func (p *phone) registerRequest(expires int, auth header) *message {
 		if !p.o.noPath {
 			m.add("Supported", "path")
 		}
-		m.add("User-Agent", "IM-client/OMA1.0 sipML5-v1.2016.03.04")
 		m.add("Organization", "Doubango Telecom")
 	} else {
 		m.add("Contact", fmt.Sprintf(`<%s>;+sip.ice;reg-id=1;+sip.instance="<urn:uuid:%s>";expires=%d`, p.contact(""), p.instance, expires))
 		m.add("Expires", fmt.Sprint(expires))
 		m.add("Allow", "INVITE,ACK,CANCEL,BYE,UPDATE,MESSAGE,OPTIONS,REFER,INFO,NOTIFY")
 		m.add("Supported", "path,gruu,outbound")
-		m.add("User-Agent", "JsSIP 3.13.8")
 	}
+	m.add("User-Agent", p.userAgent())
 	if auth.name != "" {
 		m.add(auth.name, auth.value)
 	}
 	return m
+}
+
+func (p *phone) userAgent() string {
+	if p.o.sipml5 {
+		return "IM-client/OMA1.0 sipML5-v1.2016.03.04"
+	}
+	return "JsSIP 3.13.8"
 }
 
 // credentials answers a challenge as JsSIP does: it reads the first challenge only, and gives up

@@ -3,8 +3,10 @@ package testpeer
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,9 +85,22 @@ func Start(t testing.TB, name, dir, program string, args ...string) *Process {
 		p.Stop()
 		if t.Failed() {
 			t.Logf("--- %s wrote:\n%s", p.Name, p.Log.tail(24<<10))
+			p.keep(t)
 		}
 	})
 	return p
+}
+
+// keep writes the whole log into $ARTIFACTS, where CI collects what explains a failure.
+func (p *Process) keep(t testing.TB) {
+	dir := os.Getenv("ARTIFACTS")
+	if dir == "" {
+		return
+	}
+	file := filepath.Join(dir, strings.NewReplacer("/", "_", " ", "_").Replace(fmt.Sprintf("%s-%s-%d.log", t.Name(), p.Name, p.PID())))
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(p.Log.String()), 0o644)); err != nil {
+		t.Logf("log of %s not kept: %v", p.Name, err)
+	}
 }
 
 // wait reaps the process. It ends with it; Stop waits for it.

@@ -129,6 +129,8 @@ func newWebMedia(t testing.TB, tone float64, codecs ...string) *webMedia {
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}), ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithIncludeLoopback(), ice.WithIPFilter(func(ip net.IP) bool { return ip.IsLoopback() }),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), ice.WithDisableActiveTCP(),
+		// Half of what browsers wait between checks at first, so that it is the gateway that is timed.
+		ice.WithCheckInterval(20*time.Millisecond), ice.WithHostAcceptanceMinWait(0),
 		ice.WithLocalCredentials(m.ufrag, m.pwd), ice.WithLoggerFactory(silent))
 	if err != nil {
 		t.Fatal(err)
