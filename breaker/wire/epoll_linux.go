@@ -32,15 +32,17 @@ const (
 // events of it wait in the same round, its slot has moved on, and a new socket in that slot is not mistaken for it.
 type epoll struct {
 	worker *Worker
-	fd     int // of the epoll instance
-	event  int // the eventfd
-	woken  atomic.Bool
+	fd     int         // of the epoll instance
+	event  int         // the eventfd
+	woken  atomic.Bool // event was or is about to be written
 
 	events [eventLimit]unix.EpollEvent
 	slots  []slot
 	free   []int32 // slots that hold nothing
 	rx     *frames
 	dirty  []*rawLink // with packets in their batches
+
+	stopped bool
 }
 
 type slot struct {
@@ -82,15 +84,14 @@ func (e *epoll) wake() {
 func (e *epoll) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	goOn, n := true, 0
-	for goOn {
+	for n := 0; !e.stopped; {
 		var err error
 		if n, err = e.wait(n >= busyRound); err != nil {
 			return err
 		}
 		for i := range n {
 			if ev := &e.events[i]; ev.Fd == wakeSlot {
-				goOn = e.serveWake()
+				e.serveWake()
 			} else {
 				e.receive(ev)
 			}
@@ -123,11 +124,21 @@ func (e *epoll) wait(busy bool) (int, error) {
 }
 
 // serveWake takes the mark away before it looks into the queues, so that who queues afterwards wakes again.
-func (e *epoll) serveWake() bool {
+func (e *epoll) serveWake() {
 	var count uint64
 	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(e.event), uintptr(unsafe.Pointer(&count)), 8)
 	e.woken.Store(false)
-	return e.worker.serveQueues()
+	if !e.worker.serveQueues() {
+		e.stopped = true
+	}
+}
+
+// serveEarlier is called between the arrival of packets and their delivery, so that what was handed to Do before a
+// packet was sent runs before the packet is seen, in whatever order epoll reports the two.
+func (e *epoll) serveEarlier() {
+	if e.woken.Load() {
+		e.serveWake()
+	}
 }
 
 // receive makes one system call for a ready socket. What it leaves is reported again (level-triggered), behind the
@@ -149,6 +160,7 @@ func (e *epoll) receive(ev *unix.EpollEvent) {
 func (e *epoll) receiveBatch(l *rawLink) {
 	rx := e.rx
 	n := rx.receive(l.fd)
+	e.serveEarlier()
 	for i := range n {
 		m := &rx.messages[i]
 		if m.header.Flags&unix.MSG_TRUNC != 0 {
@@ -164,6 +176,7 @@ func (e *epoll) receiveOne(l *rawLink) {
 	size := uint32(sockaddrSize)
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd), uintptr(unsafe.Pointer(data)), MaxPacket,
 		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&size)))
+	e.serveEarlier()
 	switch {
 	case errno != 0:
 	case n > MaxPacket:

@@ -67,19 +67,23 @@ func (e *readers) open(addr netip.AddrPort, shared bool) (link, error) {
 func (e *readers) run() error {
 	e.writing = true
 	e.written.Go(e.writeLoop)
-	for {
+	for goOn := true; goOn; {
 		select {
 		case d := <-e.arrivals:
+			select {
+			case <-e.awake: // what was handed to Do before the packet was sent comes first
+				goOn = e.worker.serveQueues()
+			default:
+			}
 			e.handle(d)
 		case <-e.awake:
-			if !e.worker.serveQueues() {
-				return nil
-			}
+			goOn = e.worker.serveQueues()
 		}
 		if len(e.arrivals) == 0 {
 			e.count()
 		}
 	}
+	return nil
 }
 
 func (e *readers) handle(d *datagram) {

@@ -89,8 +89,8 @@ func (s *Socket) PacketConn() net.PacketConn {
 }
 
 // Close closes the socket. It is idempotent, may be called from any goroutine including the loop, and returns
-// without waiting: the loop frees the port at the end of its round. After a Close on the loop, Receive is not called
-// again; after one from elsewhere, a call that has begun may still end.
+// without waiting: the loop frees the port soon, before it runs what is handed to [Worker.Do] afterwards. After a Close
+// on the loop, Receive is not called again; after one from elsewhere, a call that has begun may still end.
 func (s *Socket) Close() {
 	if s.closed.Swap(true) {
 		return

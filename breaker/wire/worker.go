@@ -178,9 +178,9 @@ func (w *Worker) open(addr netip.AddrPort, r Receiver, released func()) (*Socket
 	return s, nil
 }
 
-// Do has f run on the loop soon, after what was handed to Do before. It never waits and may be called from
-// anywhere. If it returns nil, f will run, at the latest while the worker ends; otherwise it returns [ErrClosed] or
-// [ErrBusy]. f must not block.
+// Do has f run on the loop soon, after what was handed to Do before, and before the delivery of any packet that was
+// sent after Do returned. It never waits and may be called from anywhere. If it returns nil, f will run, at the
+// latest while the worker ends; otherwise it returns [ErrClosed] or [ErrBusy]. f must not block.
 func (w *Worker) Do(f func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -290,11 +290,11 @@ func (w *Worker) serveQueues() bool {
 			w.log.Error("socket cannot be read", "local", s.local, "err", err)
 		}
 	}
-	for _, f := range commands {
-		w.call(f)
-	}
 	for _, s := range closing {
 		w.finish(s)
+	}
+	for _, f := range commands {
+		w.call(f)
 	}
 	clear(commands)
 	w.mu.Lock()
