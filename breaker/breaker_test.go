@@ -72,7 +72,7 @@ func start(t testing.TB, c Config) *Breaker {
 
 // setup is a call between two peers.
 type setup struct {
-	t       *testing.T
+	t       testing.TB
 	b       *Breaker
 	id      string
 	parties [2]peer
@@ -80,7 +80,7 @@ type setup struct {
 	seq     [2]uint16
 }
 
-func newSetup(t *testing.T, b *Breaker, caller, callee peer) *setup {
+func newSetup(t testing.TB, b *Breaker, caller, callee peer) *setup {
 	return &setup{
 		t: t, b: b, id: "call-" + t.Name(), parties: [2]peer{caller, callee},
 		legs: offeranswer.Legs{{Profile: profileOf(caller), Address: loopback}, {Profile: profileOf(callee), Address: loopback}},

@@ -38,7 +38,7 @@ const wait = 10 * time.Second
 // browser is a WebRTC peer made of the same libraries as the gateway, but with
 // the other roles: a full, controlling ICE agent.
 type browser struct {
-	t        *testing.T
+	t        testing.TB
 	socket   *net.UDPConn
 	mux      *ice.UDPMuxDefault
 	agent    *ice.Agent
@@ -74,7 +74,7 @@ const (
 	gsm = "3\r\na=rtpmap:3 GSM/8000"
 )
 
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t testing.TB) *browser {
 	t.Helper()
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -94,7 +94,7 @@ func newBrowser(t *testing.T) *browser {
 	return b
 }
 
-func newCertificate(t *testing.T) tls.Certificate {
+func newCertificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -384,7 +384,7 @@ func (p *chanPipe) SetReadDeadline(t time.Time) error {
 func (p *chanPipe) SetWriteDeadline(time.Time) error { return nil }
 
 // audioOf parses a description and returns its audio section.
-func audioOf(t *testing.T, sdp []byte) *offeranswer.Media {
+func audioOf(t testing.TB, sdp []byte) *offeranswer.Media {
 	t.Helper()
 	d, err := offeranswer.Parse(sdp)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // phone is a plain RTP peer.
 type phone struct {
-	t         *testing.T
+	t         testing.TB
 	rtp, ctrl *net.UDPConn
 	ssrc      uint32
 	version   int
@@ -27,7 +27,7 @@ type phone struct {
 	done     sync.WaitGroup
 }
 
-func newPhone(t *testing.T) *phone {
+func newPhone(t testing.TB) *phone {
 	t.Helper()
 	p := &phone{
 		t: t, ssrc: 0x0f0f0000, direction: "sendrecv", formats: pcmu,
@@ -38,16 +38,18 @@ func newPhone(t *testing.T) *phone {
 	first, second := p.rtp, p.ctrl
 	p.done.Go(func() { p.readLoop(first) })
 	p.done.Go(func() { p.readLoop(second) })
-	t.Cleanup(func() {
-		_ = p.rtp.Close()
-		_ = p.ctrl.Close()
-		p.done.Wait()
-	})
+	t.Cleanup(p.close)
 	return p
 }
 
+func (p *phone) close() {
+	_ = p.rtp.Close()
+	_ = p.ctrl.Close()
+	p.done.Wait()
+}
+
 // listenPair opens sockets on a free port and the one above.
-func listenPair(t *testing.T) (even, odd *net.UDPConn) {
+func listenPair(t testing.TB) (even, odd *net.UDPConn) {
 	t.Helper()
 	for range 100 {
 		first := listen(t)
@@ -62,7 +64,7 @@ func listenPair(t *testing.T) (even, odd *net.UDPConn) {
 	return nil, nil
 }
 
-func listen(t *testing.T) *net.UDPConn {
+func listen(t testing.TB) *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
