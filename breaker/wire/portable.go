@@ -28,8 +28,10 @@ type readers struct {
 	writing bool // whether writeLoop runs
 	reading sync.WaitGroup
 	written sync.WaitGroup
-	failed  atomic.Uint64 // packets that writeLoop could not send
-	counted uint64        // of failed, how many the worker's counters know
+
+	// Counted by writeLoop.
+	sent, octets, failed atomic.Uint64
+	counted              uint64 // of failed, how many the worker's counters know
 }
 
 func newReaders(w *Worker) *readers {
@@ -98,9 +100,9 @@ func (e *readers) handle(d *datagram) {
 
 func (e *readers) count() {
 	c := &e.worker.counts
+	c.sent.n, c.sentOctets.n = e.sent.Load(), e.octets.Load()
 	failed := e.failed.Load()
 	c.sendFailed.n += failed - e.counted
-	c.sent.n -= failed - e.counted
 	e.counted = failed
 	c.show()
 }
@@ -121,6 +123,9 @@ func (e *readers) writeLoop() {
 		}
 		if err := d.via.write(d.data[:d.n], d.remote); err != nil {
 			e.failed.Add(1)
+		} else {
+			e.sent.Add(1)
+			e.octets.Add(uint64(d.n))
 		}
 		e.pool.Put(d)
 	}
@@ -186,13 +191,10 @@ func (l *udpLink) send(packet []byte, to netip.AddrPort) {
 	e := l.engine
 	d := e.pool.Get().(*datagram)
 	d.n, d.via, d.remote = copy(d.data[:], packet), l, to
-	c := &e.worker.counts
 	select {
 	case e.departures <- d:
-		c.sent.n++
-		c.sentOctets.n += uint64(len(packet))
 	default:
-		c.sendFailed.n++
+		e.worker.counts.sendFailed.n++
 		e.pool.Put(d)
 	}
 }
