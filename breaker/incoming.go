@@ -88,7 +88,9 @@ func (in *incoming) addJitter(h *header, at time.Duration, clockRate uint32) {
 		// A jump beyond a second is a new timeline, not jitter.
 		if uint32(d) < clockRate {
 			j := in.jitter.Load()
-			in.jitter.Store(j + uint32(d) - (j+8)>>4)
+			if next := j + uint32(d) - (j+8)>>4; next != j {
+				in.jitter.Store(next)
+			}
 		}
 	}
 	in.transit, in.lastTimestamp = transit, h.timestamp

@@ -75,7 +75,9 @@ func (o *outgoing) next(h *header, at time.Duration, clockRate uint32) bool {
 	if sequence == o.highest {
 		o.highestIn, o.timestamp, o.highestAt = h.sequence, timestamp, at
 		o.position.Store(uint64(timestamp)<<32 | uint64(fixed32(at)))
-		o.clockRate.Store(clockRate)
+		if clockRate != o.clockRate.Load() { // stores cost more than loads
+			o.clockRate.Store(clockRate)
+		}
 	}
 	h.ssrc, h.sequence, h.timestamp = o.ssrc, sequence, timestamp
 	return true

@@ -3,7 +3,6 @@ package legacy
 import (
 	"fmt"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +20,7 @@ type Sink interface {
 // Config is what an endpoint is made for.
 type Config struct {
 	Worker *wire.Worker
-	// Ports to take the pair from; it is given back by Close.
+	// Ports to take the pair from.
 	Ports *wire.Ports
 	// Bind is the local address of the sockets; it may be unspecified.
 	Bind netip.Addr
@@ -36,9 +35,7 @@ type Config struct {
 // worker's loop; the other methods may be called from any goroutine.
 type Endpoint struct {
 	config    Config
-	port      uint16
 	rtp, rtcp *wire.Socket
-	close     sync.Once
 
 	// The rest belongs to the loop.
 	latch    latch
@@ -48,42 +45,20 @@ type Endpoint struct {
 	received, sent, rejected, unsent atomic.Uint64
 }
 
-// portTries bounds the search for a pair of ports that nobody else holds.
-const portTries = 64
-
 // New opens an RTP and RTCP socket on a free pair of ports. The error wraps
 // wire.ErrExhausted if there is none.
 func New(c Config) (*Endpoint, error) {
 	e := &Endpoint{config: c, latch: latch{local: c.Address, learns: c.Symmetric}}
 	var err error
-	for range portTries {
-		if e.port, err = c.Ports.Get(); err != nil {
-			return nil, fmt.Errorf("RTP port: %w", err)
-		}
-		if err = e.listen(); err == nil {
-			return e, nil
-		}
-		// Some other program has it: leave it taken while searching on would
-		// leak it, so it goes back; the allocator comes round to others first.
-		c.Ports.Put(e.port)
+	e.rtp, e.rtcp, err = c.Worker.ListenPair(c.Bind, c.Ports, (*rtpReceiver)(e), (*rtcpReceiver)(e))
+	if err != nil {
+		return nil, fmt.Errorf("RTP sockets: %w", err)
 	}
-	return nil, fmt.Errorf("RTP sockets on %s: %w: %w", c.Bind, wire.ErrExhausted, err)
-}
-
-func (e *Endpoint) listen() (err error) {
-	c := e.config
-	if e.rtp, err = c.Worker.Listen(netip.AddrPortFrom(c.Bind, e.port), (*rtpReceiver)(e)); err != nil {
-		return err
-	}
-	if e.rtcp, err = c.Worker.Listen(netip.AddrPortFrom(c.Bind, e.port+1), (*rtcpReceiver)(e)); err != nil {
-		e.rtp.Close()
-		return err
-	}
-	return nil
+	return e, nil
 }
 
 // Port returns the RTP port; RTCP is on the one above.
-func (e *Endpoint) Port() uint16 { return e.port }
+func (e *Endpoint) Port() uint16 { return e.rtp.LocalAddr().Port() }
 
 // Address returns our address as the side reaches us.
 func (e *Endpoint) Address() netip.Addr { return e.config.Address }
@@ -101,13 +76,11 @@ func (e *Endpoint) SetRemote(rtp, rtcp netip.AddrPort) {
 	})
 }
 
-// Close releases sockets and ports. It is idempotent.
+// Close releases the sockets, and with them the ports, at the end of the loop's
+// round. It is idempotent.
 func (e *Endpoint) Close() {
-	e.close.Do(func() {
-		e.rtp.Close()
-		e.rtcp.Close()
-		e.config.Ports.Put(e.port)
-	})
+	e.rtp.Close()
+	e.rtcp.Close()
 }
 
 // rtpReceiver and rtcpReceiver are the endpoint as seen by its two sockets.
@@ -133,7 +106,11 @@ func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 		e.config.Sink.ReceiveRTCP(p)
 		return
 	}
-	if !e.latch.accept(p, from, time.Now()) {
+	var now time.Time
+	if e.latch.learns {
+		now = time.Now() // the strict endpoint needs none, and it is a tenth of its work
+	}
+	if !e.latch.accept(p, from, now) {
 		e.rejected.Add(1)
 		return
 	}
