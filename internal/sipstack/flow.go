@@ -79,13 +79,11 @@ const (
 type closeReason int
 
 const (
-	byPeer      closeReason = iota // or by an error of the socket
-	byUser                         // Flow.Close
-	goingAway                      // the stack ends
-	overflow                       // the peer does not drain
-	badProtocol                    // what the peer sends makes no sense
-	badText                        // text that is not UTF-8
-	tooBig
+	byPeer    closeReason = iota // or by an error of the socket
+	byUser                       // Flow.Close
+	goingAway                    // the stack ends
+	overflow                     // the peer does not drain
+	badText                      // text that is not UTF-8
 )
 
 var errClosedFlow = fmt.Errorf("%w: flow is closed", ErrTransport)

@@ -154,10 +154,7 @@ func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
 	if m.res != nil || method == "" || method == "ACK" || strings.Contains(method, "/") {
 		return
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", r.code, r.reason)
 	var vias []string
-	var seen [kindPath + 1]bool
 	for _, h := range m.fields {
 		if h.kind == kindVia {
 			values(h.value, func(v string) bool { vias = append(vias, v); return true })
@@ -167,29 +164,43 @@ func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
 	if len(vias) == 0 || len(vias) > s.limits.Vias || parseVia(vias[0], &top) != nil {
 		return
 	}
+	headers, ok := s.echoed(m)
+	if !ok {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", r.code, r.reason)
 	for _, v := range replyVias(f, vias, &top) {
 		b.WriteString("Via: " + v + "\r\n")
 	}
-	for _, h := range m.fields {
-		switch h.kind {
-		case kindFrom, kindTo, kindCallID, kindCSeq:
-			if seen[h.kind] {
-				continue
-			}
-			seen[h.kind] = true
-			b.WriteString(h.name + ": " + h.value)
-			if h.kind == kindTo && m.toTag == "" && !strings.Contains(strings.ToLower(h.value), "tag") {
-				b.WriteString(";tag=" + s.statelessTag(m))
-			}
-			b.WriteString("\r\n")
-		}
-	}
-	if !seen[kindFrom] || !seen[kindTo] || !seen[kindCallID] || !seen[kindCSeq] {
-		return
-	}
-	if r.code == 503 {
+	b.WriteString(headers)
+	if r.code == sip.StatusServiceUnavailable {
 		b.WriteString("Retry-After: 5\r\n")
 	}
 	b.WriteString("Content-Length: 0\r\n\r\n")
-	_ = f.reply([]byte(b.String()), replyTo(f, &top))
+	_ = f.reply([]byte(b.String()), replyTo(f, &top)) // nobody waits for it
+}
+
+// echoed gives the headers that a response takes from its request
+// (RFC 3261 §8.2.6.2); of doubled ones the first.
+func (s *Stack) echoed(m *message) (text string, ok bool) {
+	var b strings.Builder
+	var seen [kindPath + 1]bool
+	for _, h := range m.fields {
+		switch h.kind {
+		case kindFrom, kindTo, kindCallID, kindCSeq:
+		default:
+			continue
+		}
+		if seen[h.kind] {
+			continue
+		}
+		seen[h.kind] = true
+		b.WriteString(h.name + ": " + h.value)
+		if h.kind == kindTo && m.toTag == "" && !strings.Contains(strings.ToLower(h.value), "tag") {
+			b.WriteString(";tag=" + s.statelessTag(m))
+		}
+		b.WriteString("\r\n")
+	}
+	return b.String(), seen[kindFrom] && seen[kindTo] && seen[kindCallID] && seen[kindCSeq]
 }

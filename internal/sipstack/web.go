@@ -199,8 +199,7 @@ func (c *webConn) write(o outgoing) error {
 
 func (c *webConn) close(reason closeReason) {
 	code := map[closeReason]int{
-		byUser: websocket.CloseNormalClosure, goingAway: websocket.CloseGoingAway,
-		badProtocol: websocket.CloseProtocolError, badText: websocket.CloseInvalidFramePayloadData, tooBig: websocket.CloseMessageTooBig,
+		byUser: websocket.CloseNormalClosure, goingAway: websocket.CloseGoingAway, badText: websocket.CloseInvalidFramePayloadData,
 	}[reason]
 	if code != 0 { // a peer that does not read gets no close frame either
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(farewell))
