@@ -102,6 +102,23 @@ func (p *policy) allowsAddr(a netip.AddrPort) bool {
 	return false
 }
 
+// knows tells whether a machine is one of those that may be a next hop, as far
+// as that can be told without DNS.
+func (p *policy) knows(from netip.Addr) bool {
+	from = from.Unmap()
+	for _, o := range p.outbound {
+		if host, err := netip.ParseAddr(o.Hop.Host); err == nil && host == from {
+			return true
+		}
+	}
+	for _, n := range p.allow {
+		if n.Any || n.Prefix.IsValid() && n.Prefix.Contains(from) {
+			return true
+		}
+	}
+	return false
+}
+
 // byAddress tells whether a name that is not allowed could be by its address,
 // so that it is worth a look-up. Without such entries no client makes us ask
 // DNS for names of its choice.

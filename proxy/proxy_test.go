@@ -51,6 +51,27 @@ func TestRoutesByOutboundProxy(t *testing.T) {
 	})
 }
 
+// The telephone side has no business with an outbound proxy through us unless
+// it is a hop itself, and what names us without a token is not sent round.
+func TestStrangersOnTheTelephoneSide(t *testing.T) {
+	cfg := Config{
+		OutboundProxies: []OutboundProxy{{"*", Hop{"192.0.2.10", 5060, sipstack.UDP}}},
+		AllowNextHops:   []NextHop{},
+	}
+	run(t, cfg, func(w *world) {
+		w.pbx.request("MESSAGE sip:alice@127.0.0.1", "")
+		w.pbx.want("SIP/2.0 404")
+		w.pbx.request("OPTIONS sip:127.0.0.1", "")
+		w.pbx.want("SIP/2.0 200")
+		stranger := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+		stranger.request("MESSAGE sip:alice@127.0.0.1", "")
+		stranger.want("SIP/2.0 404")
+		stranger.request("INVITE sip:900@pbx.example.net", "")
+		stranger.want("SIP/2.0 403")
+		w.pbx.nothing(100 * time.Millisecond)
+	})
+}
+
 // Every method goes both ways between browser and phone inside a dialog.
 func TestMethodsInDialog(t *testing.T) {
 	run(t, Config{}, func(w *world) {

@@ -227,6 +227,8 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 		r.hop, err = hopOf(own.wish)
 	case p.self(&r.uri) && r.req.Method == sip.OPTIONS:
 		return forUs
+	case p.self(&r.uri) && !isWeb(r.from): // no token: a registrar would send it back to us
+		return refusedURI
 	case found:
 		r.hop, r.trust = hop, true
 	case p.self(&r.uri):
@@ -236,11 +238,19 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 	default:
 		r.hop, err = hopOf(&r.uri)
 	}
+	if err == nil && !isWeb(r.from) && !r.trusts(&p.policy) {
+		err = errHopRefused
+	}
 	if err != nil {
 		return refusalOf(err)
 	}
 	return nil
 }
+
+// trusts tells whether a request from the telephone side to the telephone side
+// may pass: only from where one may go, too. The way to a browser is by token
+// and asks for no more.
+func (r *routed) trusts(p *policy) bool { return p.knows(r.from.Remote().Addr()) }
 
 // resolve finds the flow that a routed request leaves on and gives it to done:
 // at once where no DNS is needed, else from a goroutine of its own.
