@@ -167,6 +167,9 @@ func parseAddress(s string, a *address) error {
 		}
 		uri := strings.TrimRight(s[:end], " \t")
 		a.tidy = len(uri) == end
+		if strings.ContainsAny(uri, "?,") {
+			return errAddress // brackets are a must then (RFC 3261 §20)
+		}
 		if err := parseURI(uri, &a.uri); err != nil {
 			return err
 		}

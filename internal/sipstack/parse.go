@@ -98,6 +98,9 @@ func (p *parser) startLine(line string) *refusal {
 		}
 		return bad("Request-URI")
 	}
+	if req.Recipient.Headers != nil { // not allowed here (RFC 3261 §19.1.1)
+		return bad("Request-URI")
+	}
 	return nil
 }
 

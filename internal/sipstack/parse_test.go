@@ -126,6 +126,7 @@ func TestParseRefusals(t *testing.T) {
 		{"IPv6 without end", start("OPTIONS sip:bob@[2001:db8::1 SIP/2.0"), 400},
 		{"IPv6 with tail", start("OPTIONS sip:bob@[2001:db8::1]x SIP/2.0"), 400},
 		{"IPv6 nonsense", start("OPTIONS sip:bob@[zz] SIP/2.0"), 400},
+		{"URI with headers", start("OPTIONS sip:bob@example.com?Route=%3Csip:example.com%3E SIP/2.0"), 400},
 		{"tel", start("OPTIONS tel:+358-555-1234567 SIP/2.0"), 0}, // the proxy's business
 		{"other scheme", start("OPTIONS javascript:alert(1) SIP/2.0"), 0},
 		{"scheme sipgo can't hold", start("OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0"), 416},
@@ -176,6 +177,7 @@ func TestParseRefusals(t *testing.T) {
 		{"To of any scheme", with("To: isbn:2983792873"), 0},
 		{"Contact star", with("Contact: *"), 0},
 		{"Contact list", with(`Contact: "A, B" <sip:a@h>;q=0.5, <sip:b@h>`), 0},
+		{"Contact with headers, no brackets", with("Contact: sip:a@h?Route=%3Csip:example.com%3E"), 400},
 		{"Contact bad", with("Contact: <sip:a@h"), 400},
 		{"Route bad", with("Route: <sip:>"), 400},
 		{"header without colon", text(append(base(), "what is this")...), 400},
