@@ -192,7 +192,7 @@ func (b *Breaker) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-errs:
-		err = fmt.Errorf("worker ended: %w", err)
+		err = errors.Join(errors.New("worker ended"), err)
 	}
 	stopReports()
 	b.deleteAll()
@@ -350,7 +350,7 @@ func (b *Breaker) mediaLost(id string, side offeranswer.Side, err error) {
 func (b *Breaker) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := Stats{Calls: len(b.calls)}
+	s := Stats{Calls: len(b.calls), Ports: b.ports.InUse()}
 	for _, c := range b.calls {
 		for i := range c.bridge.ends {
 			s.Packets += c.bridge.ends[i].in.packets.Load()
@@ -358,7 +358,7 @@ func (b *Breaker) Stats() Stats {
 		}
 	}
 	for _, w := range b.workers {
-		s.Strangers += w.web.Dropped()
+		s.Strangers += w.web.Dropped() + w.wire.Stats().Unbound
 	}
 	return s
 }

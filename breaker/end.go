@@ -80,6 +80,12 @@ func (e *end) answering(m *offeranswer.Media) (offeranswer.Transport, webrtc.Rem
 	c := e.web.Answering(remote)
 	t.Ufrag, t.Pwd = c.Ufrag, c.Pwd
 	t.Setup = m.Setup.Answer()
+	if m.Setup == offeranswer.ActPass {
+		// As DTLS server we choose the SRTP profile, and AEAD_AES_128_GCM
+		// costs a third of what AES_CM_128_HMAC_SHA1_80 does, for every packet
+		// of the call. Chromium, asked to choose, takes the latter.
+		t.Setup = offeranswer.Passive
+	}
 	if client, running := e.web.Role(remote.Fingerprint); running {
 		// The association goes on, and so do its roles, unless the offerer
 		// insists on other ones.

@@ -32,7 +32,7 @@ func TestFiveHundredCalls(t *testing.T) {
 	phoneOffer, phoneAnswer := telephone.offer(), telephone.answer()
 	sink := newSetup(t, b, web, telephone)
 	sink.settle()
-	goroutines, files, ports := runtime.NumGoroutine(), openFiles(t), b.ports.InUse()
+	goroutines, files, ports := runtime.NumGoroutine(), openFiles(t), b.Stats().Ports
 
 	var all sync.WaitGroup
 	for worker := range 4 {
@@ -65,7 +65,7 @@ func TestFiveHundredCalls(t *testing.T) {
 	if got := b.Stats().Calls; got != 0 {
 		t.Errorf("%d calls left", got)
 	}
-	if got := b.ports.InUse(); got != ports {
+	if got := b.Stats().Ports; got != ports {
 		t.Errorf("%d pairs of ports in use, %d before", got, ports)
 	}
 	eventually(t, "goroutines and files to return", func() bool {

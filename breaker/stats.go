@@ -9,6 +9,8 @@ import (
 // Stats are the counters of a breaker.
 type Stats struct {
 	Calls int
+	// Ports counts the pairs of RTP ports in use, one for each phone's side.
+	Ports int
 	// Packets and Octets of RTP payload received and accepted in the calls
 	// that stand now.
 	Packets, Octets uint64
