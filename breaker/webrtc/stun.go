@@ -36,17 +36,22 @@ func bindingUfrag(p []byte) (ufrag []byte, ok bool) {
 	if n%4 != 0 || stunHeaderLen+n != len(p) {
 		return nil, false
 	}
-	for attrs := p[stunHeaderLen:]; len(attrs) >= 4; {
+	attrs := p[stunHeaderLen:]
+	for len(attrs) >= 4 {
 		typ, size := binary.BigEndian.Uint16(attrs), int(binary.BigEndian.Uint16(attrs[2:]))
 		padded := 4 + (size+3)&^3
 		if padded > len(attrs) {
 			return nil, false
 		}
-		if typ == stunAttrUsername {
-			local, _, colon := bytes.Cut(attrs[4:4+size], []byte{':'})
-			return local, colon && len(local) > 0 && size <= maxUsername
+		if typ == stunAttrUsername && !ok { // of doubled attributes the first counts, §14
+			var colon bool
+			ufrag, _, colon = bytes.Cut(attrs[4:4+size], []byte{':'})
+			if !colon || len(ufrag) == 0 || size > maxUsername {
+				return nil, false
+			}
+			ok = true
 		}
 		attrs = attrs[padded:]
 	}
-	return nil, false
+	return ufrag, ok
 }
