@@ -20,6 +20,7 @@ const agent = new Agent();
 let address = ''; // ours, once registered
 let call = null; // the one call, from its first ring to its end
 let opening = false; // whether the browser asks for the microphone, for a call that is not there yet
+const narrow = matchMedia('(max-width: 759px)'); // as in phone.css
 let trouble = null; // the agent's message; others give way to it
 
 // Registration
@@ -71,7 +72,8 @@ function readAccount() {
 agent.addEventListener('state', ({ detail: state }) => {
   view.showRegistration(state, address);
   if (state === 'registered' && !call) {
-    $('account').open = false;
+    // Beside the phone it is in nobody's way; on a narrow screen it lies above it.
+    if (narrow.matches) $('account').open = false;
     $('target').focus({ preventScroll: true });
   }
   if (state === 'failed' || state === 'offline') $('account').open = true;
@@ -193,6 +195,7 @@ function ended() {
   if (!trouble) view.showMessage(reason, 'note');
   view.announce(reason);
   $('target').focus({ preventScroll: true });
+  $('target').select(); // Enter calls again, a digit begins anew
 }
 
 let ticking = 0;

@@ -123,7 +123,7 @@ export function showDuration(since) {
 
 export function showQuality(reading) {
   $('stat-codec').textContent = reading?.codec ?? '–';
-  showValue('rtt', reading?.rtt, (v) => `${v < 10 ? v.toFixed(1) : Math.round(v)} ms`);
+  showValue('rtt', reading?.rtt, (v) => (v < 1 ? '< 1 ms' : `${Math.round(v)} ms`));
   showValue('loss', reading?.loss, (v) => `${v > 0 && v < 10 ? v.toFixed(1) : Math.round(v)} %`);
   showValue('jitter', reading?.jitter, (v) => `${Math.round(v)} ms`);
 }

@@ -12,8 +12,8 @@ import { Stage } from './lib/stage.mjs';
 
 /** Those that need nothing but the SIP server with its test numbers and two users. */
 const SETS = {
-  bare: ['echo', 'tone', 'hold', 'dtmf', 'pair', 'decline', 'failures'],
-  all: ['echo', 'tone', 'hold', 'mute', 'dtmf', 'pair', 'decline', 'failures',
+  bare: ['echo', 'tone', 'hold', 'held', 'dtmf', 'pair', 'decline', 'failures'],
+  all: ['echo', 'tone', 'hold', 'held', 'mute', 'dtmf', 'pair', 'decline', 'failures',
     'refused', 'wrongPassword', 'hostile', 'lost', 'keyboard', 'looks'],
 };
 

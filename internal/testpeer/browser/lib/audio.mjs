@@ -1,4 +1,5 @@
-// What the page hears: the remote stream behind #remote-audio, looked at by a WebAudio AnalyserNode.
+// What the page hears: the remote stream behind #remote-audio, looked at by a WebAudio AnalyserNode,
+// and the level of what arrives, from getStats.
 
 import { until } from './until.mjs';
 
@@ -44,6 +45,24 @@ export function hearTone(page, frequency, timeout) {
 /** Waits until nothing is heard for half a second. */
 export function hearSilence(page, timeout) {
   return listen(page, 'silence', (s) => s.peak < 0.004, timeout);
+}
+
+/**
+ * Waits until sound arrives, of any frequency. For a page that has held the call: when a receiver
+ * stops and starts again with the same a=ssrc, Chromium plays it, but gives no more sound to WebAudio
+ * (libwebrtc's AudioRtpReceiver takes the new stream for the old one and does not attach its sink).
+ */
+export async function hearSound(page, timeout) {
+  let agreed = 0;
+  let level;
+  await until(() => `sound; its level is ${level}`, timeout, async () => {
+    level = await page.evaluate(async () => {
+      const stats = [...(await window.__connection.getStats()).values()];
+      return stats.find((s) => s.type === 'inbound-rtp')?.audioLevel;
+    });
+    agreed = level > 0.05 ? agreed + 1 : 0;
+    return agreed >= LOOKS;
+  }, PAUSE);
 }
 
 async function listen(page, what, right, timeout) {

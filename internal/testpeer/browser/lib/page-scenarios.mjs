@@ -125,7 +125,7 @@ async function everythingHasAName(phone) {
   expect('elements without a name', nameless.join('\n'), '');
 }
 
-const PHONE = { width: 360, height: 740 };
+const PHONE = { width: 360, height: 700 };
 
 /** Screenshots: idle, ringing and in a call, on a desk and in the hand, light and dark. */
 export async function looks(stage) {
@@ -157,7 +157,7 @@ export async function looks(stage) {
   await two.awaitCall('active');
   await two.hear(stage.options.frequency);
   await one.sendKeys('12');
-  await until('round-trip time', stage.options.timeout, async () => /ms/.test(await two.page.textContent('#stat-rtt')));
+  await until('quality', stage.options.timeout, async () => /ms.*%.*ms/s.test(await two.page.textContent('#quality')));
   await shoot(two, 'in-call');
   await two.hold();
   await shoot(two, 'on-hold');

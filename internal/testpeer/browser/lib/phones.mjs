@@ -3,7 +3,7 @@
 // data-registration and data-call of the body, and play the other side by #remote-audio.
 
 import { expect, until } from './until.mjs';
-import { hearSilence, hearTone } from './audio.mjs';
+import { hearSilence, hearSound, hearTone } from './audio.mjs';
 
 class Phone {
   constructor({ page, faults }, options) {
@@ -28,6 +28,7 @@ class Phone {
   awaitRegistration(state, timeout) { return this.awaitState('registration', state, timeout); }
   awaitCall(state, timeout) { return this.awaitState('call', state, timeout); }
   hear(frequency) { return hearTone(this.page, frequency, this.timeout); }
+  hearSomething() { return hearSound(this.page, this.timeout); }
   hearNothing() { return hearSilence(this.page, this.timeout); }
 
   /** Fails for errors in the page. */

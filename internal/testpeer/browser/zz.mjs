@@ -1,0 +1,23 @@
+import { readOptions } from './lib/options.mjs';
+import { Stage } from './lib/stage.mjs';
+const { options } = readOptions(['--url','http://localhost:21080/','--page',process.argv[2]||'phone','--server','ws://127.0.0.1:21061','--timeout','8'], process.env);
+const stage = new Stage(options, () => {});
+const ph = await stage.phone();
+await ph.page.evaluate(() => { const O = RTCPeerConnection.prototype.setRemoteDescription; RTCPeerConnection.prototype.setRemoteDescription = function(...a){ window.__pc = this; return O.apply(this,a); }; });
+await ph.register(stage.first); await ph.call('600'); await ph.awaitCall('active'); 
+const probe = async (l) => console.log(l, JSON.stringify(await ph.page.evaluate(async () => {
+  const out = {};
+  const track = window.__pc.getReceivers()[0].track;
+  const measure = async (stream) => { const c = new AudioContext(); const a = new AnalyserNode(c, {fftSize: 8192}); c.createMediaStreamSource(stream).connect(a); await new Promise(r=>setTimeout(r,700)); const w=new Float32Array(8192); a.getFloatTimeDomainData(w); const p=Math.max(...w.map(Math.abs)); await c.close(); return p; };
+  const el = document.getElementById('remote-audio');
+  out.same = await measure(el.srcObject);
+  out.fresh = await measure(new MediaStream([track]));
+  out.clone = await measure(new MediaStream([track.clone()]));
+  out.el = await measure(el.captureStream());
+  out.t0 = el.currentTime; await new Promise(r=>setTimeout(r,300)); out.t1 = el.currentTime;
+  return out; })));
+if (process.argv[3] !== 'nohear') await ph.hear(1000);
+await probe('talk');
+await ph.hold(); await new Promise(r=>setTimeout(r,700));
+await ph.resume(); await new Promise(r=>setTimeout(r,1500)); await probe('resumed');
+await stage.close();
