@@ -130,8 +130,8 @@ func TestPortsConcurrently(t *testing.T) {
 
 var nobody = ReceiverFunc(func([]byte, netip.AddrPort) {})
 
-// twoPairs returns a range of two pairs that were free a moment ago.
-func twoPairs(t *testing.T, w *Worker) *Ports {
+// twoPairs returns a range of two pairs, with the RTCP port of the first taken by a socket of the test's own.
+func twoPairs(t *testing.T, w *Worker) (*Ports, *net.UDPConn) {
 	t.Helper()
 	for range 50 {
 		rtp, rtcp, err := w.ListenPair(loopback, nil, nobody, nobody)
@@ -148,9 +148,10 @@ func twoPairs(t *testing.T, w *Worker) *Ports {
 		if port > 65000 {
 			continue
 		}
+		taken := listenUDP(t, netip.AddrPortFrom(loopback, port+1))
 		next := listenUDP(t, netip.AddrPortFrom(loopback, port+2))
 		after := listenUDP(t, netip.AddrPortFrom(loopback, port+3))
-		if next == nil || after == nil {
+		if taken == nil || next == nil || after == nil {
 			continue
 		}
 		_ = next.Close()
@@ -159,10 +160,10 @@ func twoPairs(t *testing.T, w *Worker) *Ports {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p
+		return p, taken
 	}
 	t.Fatal("no two free pairs side by side")
-	return nil
+	return nil, nil
 }
 
 // listenUDP opens a socket of the test's own, nil if the port is taken.
@@ -182,11 +183,7 @@ func listenUDP(t *testing.T, addr netip.AddrPort) *net.UDPConn {
 // Pairs of which somebody else has a half are passed over, and all go back when their sockets are closed.
 func TestListenPair(t *testing.T) {
 	both(t, func(t *testing.T, w *Worker) {
-		p := twoPairs(t, w)
-		taken := listenUDP(t, netip.AddrPortFrom(loopback, p.low+1)) // an RTCP port
-		if taken == nil {
-			t.Skip("another program took the port")
-		}
+		p, taken := twoPairs(t, w)
 		rtp, rtcp, err := w.ListenPair(loopback, p, nobody, nobody)
 		if err != nil {
 			t.Fatal(err)
