@@ -266,13 +266,27 @@ func (b *Breaker) call(id string) (*call, error) {
 	if c := b.calls[id]; c != nil {
 		return c, nil
 	}
-	// The worker with the fewest calls: they cost about the same each.
-	w := slices.MinFunc(b.workers, func(x, y *worker) int { return int(x.calls.Load() - y.calls.Load()) })
+	w := b.place()
 	w.calls.Add(1)
 	c := newCall(b, w, id)
 	b.calls[id] = c
 	b.reports.add(c)
 	return c, nil
+}
+
+// filled is how many calls a worker gets before the next one gets any: packets
+// of calls that share a loop share its wake-ups and batches, which is where the
+// time goes, and this many leave a core mostly idle.
+const filled = 250
+
+// place chooses the worker of a new call; b.mu is held.
+func (b *Breaker) place() *worker {
+	for _, w := range b.workers {
+		if w.calls.Load() < filled {
+			return w
+		}
+	}
+	return slices.MinFunc(b.workers, func(x, y *worker) int { return int(x.calls.Load() - y.calls.Load()) })
 }
 
 // Answer takes an answer of one side to the last offer of the other and returns

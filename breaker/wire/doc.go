@@ -27,8 +27,10 @@
 // On Linux the loop is one locked thread over epoll, recvmmsg (up to 64 packets a call on web sockets), one recvfrom
 // for each readiness of a legacy socket (a phone sends one packet in 20 ms; a batch would cost a second look at an
 // empty queue), sendmmsg for web sockets at the end of each round, and sendto for legacy sockets. None of the
-// packet system calls can block, so they are made without telling the Go scheduler; only the wait for the next
-// packet gives the processor away. This costs about half of a net.UDPConn and a goroutine for each socket.
+// packet system calls can block, so they are made without telling the Go scheduler. While packets come, so is the
+// wait for the next one, with a P (a seat in the scheduler) that the loop adds to GOMAXPROCS for as long as it runs:
+// losing and winning back its P at every wait cost as much as all the rest. This takes about half of a net.UDPConn
+// and a goroutine for each socket.
 // Elsewhere, and where [Config] asks for it, net.UDPConn readers feed the loop through a channel.
 //
 // RFCs: 7983 (first octet), 768 (UDP); 3550 §11 (even port for RTP, the next for RTCP).

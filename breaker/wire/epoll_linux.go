@@ -18,9 +18,9 @@ const (
 	// in a batch for the last.
 	eventLimit = 128
 
-	// busyRound is from how many events on the next round asks for more without leaving the scheduler: below, the
-	// answer would mostly be none, and the question a wasted system call.
-	busyRound = 4
+	// busyWait is how long, in milliseconds, a loop that has just had something to do waits for more without leaving
+	// the scheduler; longer than the packets of one call are apart.
+	busyWait = 50
 
 	// wakeSlot marks the event of the eventfd.
 	wakeSlot = -1
@@ -42,6 +42,7 @@ type epoll struct {
 	rx     *frames
 	dirty  []*rawLink // with packets in their batches
 
+	busy    bool // something came lately; see wait
 	stopped bool
 }
 
@@ -84,9 +85,10 @@ func (e *epoll) wake() {
 func (e *epoll) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for n := 0; !e.stopped; {
-		var err error
-		if n, err = e.wait(n >= busyRound); err != nil {
+	defer takeSeat()()
+	for !e.stopped {
+		n, err := e.wait()
+		if err != nil {
 			return err
 		}
 		for i := range n {
@@ -102,25 +104,48 @@ func (e *epoll) run() error {
 	return nil
 }
 
-// wait returns the number of events, after a busy round at once if there are any.
-func (e *epoll) wait(busy bool) (int, error) {
-	if busy {
+// wait returns the number of events.
+//
+// A wait that the scheduler knows of costs more than the packet it ends with: the loop's P is taken away each time,
+// which keeps the scheduler's monitor awake every 20 µs, and has to be won back. So while packets come, the loop waits
+// with its P in hand, the one that takeSeat added for it. What wants all Ps to stop (garbage collection) interrupts
+// the system call by a signal. A loop without packets waits as everybody else.
+func (e *epoll) wait() (int, error) {
+	const forever = ^uintptr(0)
+	if e.busy {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
-			uintptr(unsafe.Pointer(&e.events[0])), eventLimit, 0, 0, 0)
-		if errno == 0 && n > 0 {
+			uintptr(unsafe.Pointer(&e.events[0])), eventLimit, busyWait, 0, 0)
+		if errno == unix.EINTR {
+			return 0, nil
+		}
+		if e.busy = errno == 0 && n > 0; e.busy {
 			return int(n), nil
 		}
 	}
-	const forever = ^uintptr(0)
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
 		uintptr(unsafe.Pointer(&e.events[0])), eventLimit, forever, 0, 0)
 	switch errno {
 	case 0:
+		e.busy = true
 		return int(n), nil
 	case unix.EINTR:
 		return 0, nil
 	}
 	return 0, os.NewSyscallError("epoll_pwait", errno)
+}
+
+// seats guards the count of Ps, which every loop raises while it runs.
+var seats sync.Mutex
+
+// takeSeat adds a P for a loop that waits without giving its own away, and returns what takes it back.
+func takeSeat() (leave func()) {
+	change := func(by int) {
+		seats.Lock()
+		defer seats.Unlock()
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + by)
+	}
+	change(1)
+	return func() { change(-1) }
 }
 
 // serveWake takes the mark away before it looks into the queues, so that who queues afterwards wakes again.
