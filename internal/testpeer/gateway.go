@@ -186,7 +186,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if program := os.Getenv("TESTPEER_GATEWAY"); program != "" {
 		return program, nil
 	}
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +201,7 @@ var build = sync.OnceValues(func() (string, error) {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/webrtc2sip")...)
-	cmd.Dir = filepath.Dir(strings.TrimSpace(string(mod)))
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}

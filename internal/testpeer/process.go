@@ -204,9 +204,14 @@ func Require(t testing.TB, program string) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("TESTPEER_REQUIRE") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
+	missing(t, program)
 	return ""
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("TESTPEER_REQUIRE") != "" {
+		t.Fatalf("%s: not installed", what)
+	}
+	t.Skipf("%s: not installed", what)
 }

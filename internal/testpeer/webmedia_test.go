@@ -250,6 +250,11 @@ func (m *webMedia) setRemote(d *webSDP, client bool) error {
 		if d.fingerprint != old.fingerprint || d.ufrag != old.ufrag || d.pwd != old.pwd {
 			return errors.New("the gateway's ICE or DTLS identity changed within a call")
 		}
+		// Chromium 156 forgets a stream whose a=ssrc is gone, while it is on hold, say, and plays
+		// nothing when the same SSRC comes back.
+		if d.ssrc != old.ssrc {
+			return fmt.Errorf("a=ssrc was %q and is %q (%s): Chromium would be silent from now on", old.ssrc, d.ssrc, d.direction)
+		}
 		return nil
 	}
 	m.client = client

@@ -98,9 +98,10 @@ func asServer(options []dtls.Option) []dtls.ServerOption {
 
 // webSDP is what a browser needs of a description with one audio section.
 type webSDP struct {
-	ufrag, pwd, fingerprint, setup, mid, direction string
-	candidates                                     []string
-	formats                                        []format
+	ufrag, pwd, fingerprint, setup, mid, direction, ssrc string
+
+	candidates []string
+	formats    []format
 }
 
 // parseWebSDP reads the gateway's description as a browser would, and refuses what a browser
@@ -133,6 +134,8 @@ func parseWebSDP(text string) (*webSDP, error) {
 			d.setup = value
 		case key == "mid":
 			d.mid = value
+		case key == "ssrc":
+			d.ssrc, _, _ = strings.Cut(value, " ")
 		case key == "candidate":
 			d.candidates = append(d.candidates, value)
 		case key == "rtpmap":
