@@ -58,6 +58,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	consentTime time.Duration // shorter for tests
+	filled      int32         // likewise fewer; see filled
 }
 
 // Breaker joins browsers and phones. All methods may be called concurrently;
@@ -118,6 +119,9 @@ func (c *Config) setDefaults() {
 		c.RTPPorts = [2]uint16{20000, 39999}
 	}
 	c.Workers = max(c.Workers, 1)
+	if c.filled == 0 {
+		c.filled = filled
+	}
 	c.PublicAddress = c.PublicAddress.Unmap()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -282,7 +286,7 @@ const filled = 250
 // place chooses the worker of a new call; b.mu is held.
 func (b *Breaker) place() *worker {
 	for _, w := range b.workers {
-		if w.calls.Load() < filled {
+		if w.calls.Load() < b.config.filled {
 			return w
 		}
 	}

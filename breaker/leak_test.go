@@ -130,9 +130,10 @@ func TestRTCPReachesBothSides(t *testing.T) {
 	}
 }
 
-// TestWorkers: calls spread, and each lives in one worker.
+// TestWorkers: a filled worker gives way to the next, a place that falls free is
+// taken, and each call lives in one worker.
 func TestWorkers(t *testing.T) {
-	b := start(t, Config{Workers: 3})
+	b := start(t, Config{Workers: 3, filled: 1})
 	var ports []uint16
 	for i := range 3 {
 		s := newSetup(t, b, newBrowser(t), newBrowser(t))
