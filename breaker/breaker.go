@@ -58,7 +58,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	consentTime time.Duration // shorter for tests
-	filled      int32         // likewise fewer; see filled
+	filled      int64         // likewise fewer; see filled
 }
 
 // Breaker joins browsers and phones. All methods may be called concurrently;
