@@ -1,6 +1,7 @@
 package testpeer
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net"
@@ -23,15 +24,16 @@ const GatewayRealm = "demo.example"
 // GatewayConfig is what differs between the gateways of tests. NewGatewayConfig fills it.
 type GatewayConfig struct {
 	// Listeners, each on 127.0.0.1.
-	UDP, TCP, WS, HTTP int
+	UDP, TCP, WS, WSS, HTTP int
 	// WebRTC is the first UDP port of the browsers' side; the three above it are free, too.
 	WebRTC int
 	// RTP and RTPLast are the range of the phones' side, both ends included.
 	RTP, RTPLast int
 	// PBX is the demo PBX's port; 0 for none. Its users are 1000 to 1003 with [GatewayPassword].
 	PBX int
-	// OutboundProxy, "host:port" over UDP, gets the requests for every domain that is not the PBX's.
-	OutboundProxy string
+	// OutboundProxy, "host:port", gets the requests for every domain that is not the PBX's, over
+	// UDP or OutboundTransport.
+	OutboundProxy, OutboundTransport string
 	// Breaker is the policy; auto if empty.
 	Breaker string
 	// AllowNextHop lists where else requests may go.
@@ -47,7 +49,7 @@ func GatewayPassword(user string) string { return "secret-" + user }
 // all free.
 func NewGatewayConfig(t testing.TB) GatewayConfig {
 	t.Helper()
-	c := GatewayConfig{UDP: FreePort(t), TCP: FreePort(t), WS: FreePort(t), HTTP: FreePort(t), PBX: FreePort(t), WebRTC: FreePorts(t, 4)}
+	c := GatewayConfig{UDP: FreePort(t), TCP: FreePort(t), WS: FreePort(t), WSS: FreePort(t), HTTP: FreePort(t), PBX: FreePort(t), WebRTC: FreePorts(t, 4)}
 	c.RTP = FreePorts(t, 200)
 	c.RTPLast = c.RTP + 199
 	return c
@@ -64,7 +66,7 @@ func (c GatewayConfig) XML() string {
 	for _, l := range []struct {
 		protocol string
 		port     int
-	}{{"udp", c.UDP}, {"tcp", c.TCP}, {"ws", c.WS}, {"http", c.HTTP}} {
+	}{{"udp", c.UDP}, {"tcp", c.TCP}, {"ws", c.WS}, {"wss", c.WSS}, {"http", c.HTTP}} {
 		element("transport", "%s;%s;%d", l.protocol, loopback, l.port)
 	}
 	element("rtp-port-range", "%d;%d", c.RTP, c.RTPLast)
@@ -73,7 +75,7 @@ func (c GatewayConfig) XML() string {
 		element("breaker", "%s", c.Breaker)
 	}
 	if c.OutboundProxy != "" {
-		element("outbound-proxy", "*;sip:%s;transport=udp", c.OutboundProxy)
+		element("outbound-proxy", "*;sip:%s;transport=%s", c.OutboundProxy, cmp.Or(c.OutboundTransport, "udp"))
 	}
 	for _, hop := range c.AllowNextHop {
 		element("allow-next-hop", "%s", hop)
@@ -123,13 +125,18 @@ func StartGateway(t testing.TB, c GatewayConfig) *Gateway {
 		}
 	})
 	g.ready(t, "open listeners", func() bool {
-		return g.HoldsTCP(c.WS) && g.HoldsTCP(c.HTTP) && g.HoldsUDP(c.UDP) && (c.PBX == 0 || g.HoldsUDP(c.PBX))
+		return g.HoldsTCP(c.WS) && g.HoldsTCP(c.WSS) && g.HoldsTCP(c.HTTP) && g.HoldsUDP(c.UDP) && (c.PBX == 0 || g.HoldsUDP(c.PBX))
 	})
 	return g
 }
 
 // URL is where WebSockets connect.
 func (g *Gateway) URL() string { return "ws://" + net.JoinHostPort(loopback, strconv.Itoa(g.WS)) }
+
+// SecureURL is where WebSockets connect over TLS; the certificate is self-signed.
+func (g *Gateway) SecureURL() string {
+	return "wss://" + net.JoinHostPort(loopback, strconv.Itoa(g.WSS))
+}
 
 // Page is where the phone page is.
 func (g *Gateway) Page() string {

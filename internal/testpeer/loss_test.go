@@ -16,7 +16,7 @@ func TestIntegrationWebSocketLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			uas := StartSIPp(t, "uas", SIPpOptions{})
-			g := behind(t, uas.URI("x")[len("sip:x@"):])
+			g := behind(t, uas.Addr())
 			p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
 			c := p.call("sip:test@phones.example", newWebMedia(t, 700))
 			c.awaitAnswer()
@@ -57,7 +57,7 @@ func TestIntegrationWebSocketComesBack(t *testing.T) {
 func TestIntegrationWebSocketLostWhileRinging(t *testing.T) {
 	t.Parallel()
 	uas := StartSIPp(t, "uas-ring", SIPpOptions{})
-	g := behind(t, uas.URI("x")[len("sip:x@"):])
+	g := behind(t, uas.Addr())
 	p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
 	c := p.call("sip:test@phones.example", newWebMedia(t, 700))
 	c.await("180", func(m *message) bool { return m.status == 180 })

@@ -23,7 +23,7 @@ func TestIntegrationSIPpToSIPp(t *testing.T) {
 		t.Run(c.uas+" "+c.uac, func(t *testing.T) {
 			t.Parallel()
 			uas := StartSIPp(t, c.uas, SIPpOptions{})
-			uac := StartSIPp(t, c.uac, SIPpOptions{Remote: uas.URI("x")[len("sip:x@"):], User: "test"})
+			uac := StartSIPp(t, c.uac, SIPpOptions{Remote: uas.Addr(), User: "test"})
 			uac.Succeeds(t, 20*time.Second)
 			uas.Succeeds(t, 20*time.Second)
 		})

@@ -3,6 +3,7 @@
 package testpeer
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"strings"
@@ -43,7 +44,7 @@ type transaction struct {
 }
 
 type phoneOptions struct {
-	url            string // "ws://127.0.0.1:port"
+	url            string // "ws://127.0.0.1:port" or wss
 	user, password string
 	domain         string
 	origin         string
@@ -76,7 +77,8 @@ func (p *phone) connect() {
 	if p.o.origin != "" {
 		h.Set("Origin", p.o.origin)
 	}
-	dialer := websocket.Dialer{Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second}
+	dialer := websocket.Dialer{Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the demo's certificate is nobody's
 	ws, response, err := dialer.DialContext(p.t.Context(), p.o.url, h)
 	if err != nil {
 		p.t.Fatalf("WebSocket %s: %v (%v)", p.o.url, err, response)
@@ -211,9 +213,16 @@ func (p *phone) respond(req *message, status int, reason, tag, body string) {
 // contact is the URI of ours; extra goes between our parameters, where each client has it.
 func (p *phone) contact(extra string) string {
 	if p.o.sipml5 {
-		return fmt.Sprintf("sip:%s@%s%s;transport=ws", p.user, p.host, extra)
+		scheme := map[string]string{"ws": "sip", "wss": "sips"}[p.transport()]
+		return fmt.Sprintf("%s:%s@%s%s;transport=%s", scheme, p.user, p.host, extra, p.transport())
 	}
 	return fmt.Sprintf("sip:%s@%s;transport=ws%s", p.user, p.host, extra)
+}
+
+// transport is "ws" or "wss".
+func (p *phone) transport() string {
+	scheme, _, _ := strings.Cut(p.o.url, ":")
+	return scheme
 }
 
 // dialogContact is our URI in the requests and responses of calls.
@@ -239,7 +248,7 @@ func (p *phone) outbound(m *message) {
 // transmit sends a request in a transaction of its own; take gets every response, on readLoop.
 func (p *phone) transmit(m *message, take func(*message)) {
 	branch := "z9hG4bK" + token(16)
-	via := fmt.Sprintf("SIP/2.0/WS %s;branch=%s", p.host, branch)
+	via := fmt.Sprintf("SIP/2.0/%s %s;branch=%s", strings.ToUpper(p.transport()), p.host, branch)
 	if p.o.sipml5 {
 		via += ";rport"
 	}
@@ -309,7 +318,7 @@ func (p *phone) tryRegister(expires int) *message {
 // ownContact finds our own contact among those of the registrar.
 func (p *phone) ownContact(r *message) (string, bool) {
 	for _, c := range r.all("Contact") {
-		if strings.HasPrefix(addrURI(c), fmt.Sprintf("sip:%s@%s", p.user, p.host)) {
+		if _, uri, _ := strings.Cut(addrURI(c), ":"); strings.HasPrefix(uri, p.user+"@"+p.host) {
 			return c, true
 		}
 	}

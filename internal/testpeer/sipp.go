@@ -15,7 +15,7 @@ import (
 //go:embed testdata/sipp/*.xml
 var scenarios embed.FS
 
-// SIPp is a SIPp that runs one scenario over UDP and echoes RTP.
+// SIPp is a SIPp that runs one scenario over UDP or TCP and echoes RTP.
 type SIPp struct {
 	*Process
 	// Port is its SIP port; Media its RTP port. What arrives at Media, and at the port two above,
@@ -31,6 +31,10 @@ type SIPpOptions struct {
 	Remote string
 	// User is the user part that a UAC calls.
 	User string
+	// TCP makes it speak over one TCP connection instead of UDP.
+	TCP bool
+	// Account and Password are for scenarios that authenticate, as Account@Domain.
+	Account, Password, Domain string
 	// Calls is the number of calls after which SIPp ends with status 0; 1 if zero. With a
 	// negative number SIPp serves until it is stopped.
 	Calls int
@@ -59,7 +63,9 @@ func StartSIPp(t testing.TB, scenario string, o SIPpOptions) *SIPp {
 	})
 	s.Process = Start(t, "sipp "+scenario, dir, program, s.arguments(t, file, o)...)
 	if o.Remote == "" {
-		s.ready(t, "listening", func() bool { return s.HoldsUDP(s.Port) && s.HoldsUDP(s.Media) })
+		s.ready(t, "listening", func() bool {
+			return (s.HoldsUDP(s.Port) || o.TCP && s.HoldsTCP(s.Port)) && s.HoldsUDP(s.Media)
+		})
 	}
 	return s
 }
@@ -70,6 +76,12 @@ func (s *SIPp) arguments(t testing.TB, file string, o SIPpOptions) []string {
 		"-p", strconv.Itoa(s.Port), "-mp", strconv.Itoa(s.Media), "-cp", strconv.Itoa(FreePort(t)),
 		"-rtp_echo", "-trace_msg", "-message_file", s.trace,
 		"-trace_err", "-error_file", filepath.Join(filepath.Dir(file), "errors.log"),
+	}
+	if o.TCP {
+		args = append(args, "-t", "t1")
+	}
+	if o.Account != "" {
+		args = append(args, "-au", o.Account, "-ap", o.Password, "-key", "account", o.Account, "-key", "domain", o.Domain)
 	}
 	if o.Calls >= 0 {
 		args = append(args, "-m", strconv.Itoa(max(o.Calls, 1)))
@@ -96,6 +108,9 @@ func (s *SIPp) Succeeds(t testing.TB, within time.Duration) {
 		t.Fatalf("%s: status %d, the call left the scenario", s.Name, code)
 	}
 }
+
+// Addr is where it listens for SIP, "127.0.0.1:port".
+func (s *SIPp) Addr() string { return fmt.Sprintf("%s:%d", loopback, s.Port) }
 
 // URI is SIPp's address of record, for a UAS that is called directly.
 func (s *SIPp) URI(user string) string {

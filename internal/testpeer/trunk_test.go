@@ -118,7 +118,7 @@ func TestIntegrationSIPpAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			uas := StartSIPp(t, c.scenario, SIPpOptions{})
-			g := behind(t, uas.URI("x")[len("sip:x@"):])
+			g := behind(t, uas.Addr())
 			o := phoneOptions{url: g.URL(), user: "alice", password: "secret", domain: "phones.example"}
 			for _, f := range c.client {
 				f(&o)
@@ -138,11 +138,88 @@ func TestIntegrationSIPpAnswers(t *testing.T) {
 	}
 }
 
+// TestIntegrationTCP: the same over TCP on the telephone side, in both directions of the BYE.
+func TestIntegrationTCP(t *testing.T) {
+	t.Parallel()
+	for _, scenario := range []string{"uas", "uas-bye"} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			uas := StartSIPp(t, scenario, SIPpOptions{TCP: true})
+			config := NewGatewayConfig(t)
+			config.PBX, config.OutboundProxy, config.OutboundTransport = 0, uas.Addr(), "tcp"
+			g := StartGateway(t, config)
+			p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+			c := p.call("sip:test@phones.example", newWebMedia(t, 700))
+			c.awaitAnswer()
+			c.media.awaitTone(700)
+			if scenario == "uas" {
+				c.hangUp()
+			} else {
+				c.awaitRequest("BYE")
+			}
+			uas.Succeeds(t, 20*time.Second)
+			g.AwaitIdle(t, 10*time.Second)
+		})
+	}
+}
+
+// TestIntegrationSecureWebSocket: over WSS, where sipML5's Contact is a sips URI, while the telephone
+// side speaks UDP all the same. The browser hangs up: SIPp cannot read sips in a Contact.
+func TestIntegrationSecureWebSocket(t *testing.T) {
+	t.Parallel()
+	k := StartKamailio(t)
+	g := behind(t, k.Addr())
+	secure := func(o *phoneOptions) { o.url = g.SecureURL() }
+	for name, p := range map[string]*phone{
+		"JsSIP":  atKamailio(t, g, "alice", secure),
+		"sipML5": atKamailio(t, g, "bob", secure, sipml5("yes", k.Addr())),
+	} {
+		t.Run(name, func(t *testing.T) { bothWays(t, k, p) })
+	}
+	g.AwaitIdle(t, 10*time.Second)
+}
+
+// bothWays has a phone call a UAS at Kamailio and be called by a UAC; the phone hangs up.
+func bothWays(t *testing.T, k *Kamailio, p *phone) {
+	t.Helper()
+	uas := StartSIPp(t, "uas", SIPpOptions{})
+	k.Bind(t, "phone", uas.URI("phone"))
+	c := p.call("sip:phone@"+KamailioDomain, newWebMedia(t, 700))
+	c.awaitAnswer()
+	c.media.awaitTone(700)
+	c.hangUp()
+	uas.Succeeds(t, 20*time.Second)
+
+	uac := StartSIPp(t, "uac", SIPpOptions{Remote: k.Addr(), User: p.o.user})
+	in := p.accept()
+	in.answer(newWebMedia(t, 700))
+	in.media.awaitTone(700)
+	in.hangUp()
+	uac.Succeeds(t, 20*time.Second)
+}
+
+// TestIntegrationSIPpCallsThroughPBX: a user of the demo PBX who has a password and no browser.
+func TestIntegrationSIPpCallsThroughPBX(t *testing.T) {
+	t.Parallel()
+	g := demo(t)
+	p := g.user(t, "1000")
+	p.register(600)
+	uac := StartSIPp(t, "uac-account", SIPpOptions{Remote: g.PBXAddr(), User: "1000",
+		Account: "1003", Password: GatewayPassword("1003"), Domain: GatewayRealm})
+	c := p.accept()
+	c.ring()
+	c.answer(newWebMedia(t, 700))
+	c.media.awaitTone(700)
+	c.hangUp()
+	uac.Succeeds(t, 20*time.Second)
+	g.AwaitIdle(t, 10*time.Second)
+}
+
 // TestIntegrationNoCommonCodecInAnswer: SIPp's UAS answers PCMU, whatever it was offered.
 func TestIntegrationNoCommonCodecInAnswer(t *testing.T) {
 	t.Parallel()
 	uas := StartSIPp(t, "uas", SIPpOptions{})
-	g := behind(t, uas.URI("x")[len("sip:x@"):])
+	g := behind(t, uas.Addr())
 	p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
 	c := p.call("sip:test@phones.example", newWebMedia(t, 700, "opus"))
 	if r := c.awaitFinal(); r.status != 488 {
@@ -232,23 +309,10 @@ func TestIntegrationKamailio(t *testing.T) {
 			if p.gruu == "" && !p.o.sipml5 {
 				t.Error("Kamailio granted no GRUU: its Contact is not what JsSIP would use")
 			}
-			uas := StartSIPp(t, "uas", SIPpOptions{})
-			k.Bind(t, "phone", uas.URI("phone"))
-			c := p.call("sip:phone@"+KamailioDomain, newWebMedia(t, 700))
-			c.awaitAnswer()
-			c.media.awaitTone(700)
-			c.hangUp()
-			uas.Succeeds(t, 20*time.Second)
+			bothWays(t, k, p)
 
-			uac := StartSIPp(t, "uac", SIPpOptions{Remote: k.Addr(), User: p.o.user})
-			in := p.accept()
-			in.answer(newWebMedia(t, 700))
-			in.media.awaitTone(700)
-			in.hangUp()
-			uac.Succeeds(t, 20*time.Second)
-
-			uac = StartSIPp(t, "uac-bye", SIPpOptions{Remote: k.Addr(), User: p.o.user})
-			in = p.accept() // its BYE finds our Contact, GRUU or not, by the Route alone
+			uac := StartSIPp(t, "uac-bye", SIPpOptions{Remote: k.Addr(), User: p.o.user})
+			in := p.accept() // its BYE finds our Contact, GRUU or not, by the Route alone
 			in.answer(newWebMedia(t, 700))
 			in.awaitRequest("BYE")
 			uac.Succeeds(t, 20*time.Second)
