@@ -19,7 +19,6 @@ require (
 	github.com/urfave/cli/v2 v2.27.7
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.46.0
-	golang.org/x/time v0.16.0
 )
 
 require (
@@ -37,4 +36,5 @@ require (
 	golang.org/x/crypto v0.48.0 // indirect
 	golang.org/x/net v0.49.0 // indirect
 	golang.org/x/sync v0.16.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
