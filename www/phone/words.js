@@ -22,6 +22,7 @@ const ENDINGS = {
   408: 'No answer',
   410: 'This number is no longer in use',
   415: 'The other side cannot take this call',
+  430: 'Not reachable at the moment',
   480: 'Not reachable at the moment',
   484: 'The number is incomplete',
   486: 'Busy',

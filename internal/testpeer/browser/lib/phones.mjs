@@ -31,6 +31,11 @@ class Phone {
   hearSomething() { return hearSound(this.page, this.timeout); }
   hearNothing() { return hearSilence(this.page, this.timeout); }
 
+  /** Unregisters if need be: the next scenario's calls must not ring here. */
+  async leave() {
+    if ((await this.state()).registration === 'registered') await this.unregister();
+  }
+
   /** Fails for errors in the page. */
   check() {
     if (this.faults.length) throw new Error(`in the page: ${this.faults.join('\n')}`);

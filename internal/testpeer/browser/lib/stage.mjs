@@ -77,6 +77,8 @@ export class Stage {
   }
 
   async close() {
+    // A failed scenario leaves pages in any state; what matters then is the failure already told.
+    await Promise.allSettled(this.#phones.map((phone) => phone.leave()));
     for (const close of this.#closers.reverse()) await close();
   }
 }

@@ -14,13 +14,20 @@ let agent;
 let registerer;
 let session;
 
+function play() {
+  const audio = document.getElementById('remote-audio');
+  audio.srcObject = session.sessionDescriptionHandler.remoteMediaStream;
+  audio.load(); // an element whose stream was stopped by a hold stays silent until it loads it again
+  return audio.play();
+}
+
 function follow(next, state) {
   session = next;
   dataset.peer = next.remoteIdentity.displayName || next.remoteIdentity.uri.user;
   dataset.call = state;
   next.stateChange.addListener((now) => {
     if (now === SessionState.Established) {
-      document.getElementById('remote-audio').srcObject = next.sessionDescriptionHandler.remoteMediaStream;
+      play().catch(() => {}); // hung up before the first sound
       dataset.call = 'active';
     }
     if (now === SessionState.Terminated) dataset.call = 'idle';
@@ -78,6 +85,8 @@ window.phone = {
   async hold(on) {
     session.sessionDescriptionHandlerOptionsReInvite = { constraints, hold: on };
     await accepted((requestDelegate) => session.invite({ requestDelegate }));
+    session.sessionDescriptionHandler.enableSenderTracks(!on); // the library does not do it
+    if (!on) await play();
     dataset.call = on ? 'held' : 'active';
   },
   sendKeys(keys) {
