@@ -204,23 +204,30 @@ func (b *browser) handshake(ctx context.Context, m *offeranswer.Media) error {
 	if err != nil {
 		return err
 	}
-	config := &dtls.Config{
-		Certificates: []tls.Certificate{b.cert}, SRTPProtectionProfiles: b.profiles,
-		InsecureSkipVerify: true, ClientAuth: dtls.RequireAnyClientCert,
-		ExtendedMasterSecret: dtls.RequireExtendedMasterSecret, LoggerFactory: quietLogs,
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+	shared := []dtls.Option{
+		dtls.WithCertificates(b.cert), dtls.WithSRTPProtectionProfiles(b.profiles...), dtls.WithInsecureSkipVerify(true),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret), dtls.WithLoggerFactory(quietLogs),
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
 			if !fingerprint.Matches(raw[0]) {
 				return errors.New("gateway's certificate does not match")
 			}
 			return nil
-		},
+		}),
 	}
 	client := m.Setup == offeranswer.Passive || m.Setup == offeranswer.ActPass && b.setup == "active"
 	pipe := &chanPipe{b: b, interrupt: make(chan struct{}, 1)}
 	if client {
-		b.dtls, err = dtls.Client(pipe, b.addrOf(), config)
+		var options []dtls.ClientOption
+		for _, o := range shared {
+			options = append(options, o)
+		}
+		b.dtls, err = dtls.ClientWithOptions(pipe, b.addrOf(), options...)
 	} else {
-		b.dtls, err = dtls.Server(pipe, b.addrOf(), config)
+		options := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert)}
+		for _, o := range shared {
+			options = append(options, o)
+		}
+		b.dtls, err = dtls.ServerWithOptions(pipe, b.addrOf(), options...)
 	}
 	if err != nil {
 		return err

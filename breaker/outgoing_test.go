@@ -127,7 +127,7 @@ func TestNoNumberGoesOutTwice(t *testing.T) {
 			continue
 		}
 		if len(sent) == 0 {
-			index, last = int64(out.sequence), out.sequence
+			last = out.sequence
 		}
 		index = highest + int64(int16(out.sequence-uint16(highest)))
 		if len(sent) == 0 {

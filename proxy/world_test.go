@@ -31,7 +31,6 @@ type fakeMedia struct {
 	log     []string
 	refuse  error // of the next offer
 	refuseA error // of the next answer
-	deleted map[string]bool
 }
 
 func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {

@@ -36,7 +36,7 @@ var known = []struct {
 // compact gives the full names of the one-letter ones (IANA's registry of SIP
 // header fields).
 var compact = [26]string{
-	'a' - 'a': "Accept-Contact", 'b' - 'a': "Referred-By", 'c' - 'a': "Content-Type", 'd' - 'a': "Request-Disposition",
+	0: "Accept-Contact", 'b' - 'a': "Referred-By", 'c' - 'a': "Content-Type", 'd' - 'a': "Request-Disposition",
 	'e' - 'a': "Content-Encoding", 'f' - 'a': "From", 'i' - 'a': "Call-ID", 'j' - 'a': "Reject-Contact",
 	'k' - 'a': "Supported", 'l' - 'a': "Content-Length", 'm' - 'a': "Contact", 'o' - 'a': "Event", 'r' - 'a': "Refer-To",
 	's' - 'a': "Subject", 't' - 'a': "To", 'u' - 'a': "Allow-Events", 'v' - 'a': "Via", 'x' - 'a': "Session-Expires", 'y' - 'a': "Identity",
