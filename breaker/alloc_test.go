@@ -34,7 +34,7 @@ func TestPacketsAllocateNothing(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				c.ends[offeranswer.Caller].web.Receive(sealed, from)
+				c.ends[offeranswer.Caller].web.Path().Receive(sealed, from)
 			})
 		})
 		if toBrowser != 0 || toPhone != 0 {

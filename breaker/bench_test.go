@@ -127,7 +127,7 @@ func BenchmarkBrowserToPhone(b *testing.B) {
 				if err != nil {
 					b.Error(err)
 				}
-				endpoint.Receive(sealed, from)
+				endpoint.Path().Receive(sealed, from)
 			}
 			const first = 2000 // after what bothFlow has sent
 			onLoop(b, c, func() { forward(first) })

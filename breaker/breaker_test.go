@@ -47,7 +47,9 @@ func profileOf(p peer) offeranswer.Profile {
 // start runs a breaker on loopback until the test ends.
 func start(t testing.TB, c Config) *Breaker {
 	t.Helper()
-	c.BindAddresses = []netip.Addr{loopback}
+	if c.BindAddresses == nil {
+		c.BindAddresses = []netip.Addr{loopback}
+	}
 	if c.RTPPorts == [2]uint16{} {
 		c.RTPPorts = [2]uint16{30000, 31999}
 	}

@@ -53,7 +53,7 @@ type browser struct {
 	formats    string // payload types and their attributes, see pcmu
 	shown      string // a fingerprint to lie with
 
-	conn    *ice.Conn
+	conn    net.Conn
 	dtls    *dtls.Conn
 	dtlsIn  chan []byte
 	in, out *srtp.Context
@@ -76,6 +76,15 @@ const (
 
 func newBrowser(t testing.TB) *browser {
 	t.Helper()
+	b := newBareBrowser(t)
+	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: b.socket, Logger: quietLogs.NewLogger("mux")})
+	b.newAgent()
+	return b
+}
+
+// newBareBrowser has no ICE agent.
+func newBareBrowser(t testing.TB) *browser {
+	t.Helper()
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -88,8 +97,6 @@ func newBrowser(t testing.TB) *browser {
 		dtlsIn: make(chan []byte, 64), received: make(chan *rtp.Packet, 256), rtcp: make(chan []byte, 64),
 		stop: make(chan struct{}),
 	}
-	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: socket, Logger: quietLogs.NewLogger("mux")})
-	b.newAgent()
 	t.Cleanup(b.close)
 	return b
 }
@@ -351,8 +358,11 @@ func (b *browser) close() {
 		if b.dtls != nil {
 			_ = b.dtls.Close()
 		}
-		_ = b.agent.GracefulClose()
-		_ = b.mux.Close()
+		if b.agent != nil {
+			_ = b.agent.GracefulClose()
+			_ = b.mux.Close()
+		}
+		_ = b.socket.Close()
 		b.done.Wait()
 	})
 }

@@ -23,7 +23,9 @@
 // checks, and learns the browser's addresses from checks that know its password.
 // Candidates of a description are not even read, so that no description can
 // make us send packets anywhere. The browser decides by nominating, and may
-// change its mind; each nomination moves the media. Checks go on for the life
+// change its mind; some nominate every pair and use any of them. So every
+// nominated pair is listened to, and media is sent over the one by which the
+// browser's handshake or its latest good packet came. Checks go on for the life
 // of the call (RFC 7675): when none has come for 24 s sending stops, and resumes
 // with the next one.
 //

@@ -22,7 +22,7 @@ const dtlsMTU = 1200
 // renegotiation nor a close_notify (which anybody on the path could provoke,
 // and which SIP's BYE says better) may disturb the call.
 func (s *session) handshake(ctx context.Context) error {
-	pipe := &dtlsPipe{conn: s.conn}
+	pipe := &dtlsPipe{conn: s.conn, mux: s.mux}
 	conn, err := s.dial(pipe)
 	if err != nil {
 		return err
@@ -135,7 +135,8 @@ func (s *session) extract(conn *dtls.Conn) (*keys, error) {
 	return &keys{in: in, out: out, proven: func() { close(s.proven) }}, nil
 }
 
-// install gives the keys to the loop; false if the session has been replaced.
+// install gives the keys to the loop, with the path over which the browser has
+// completed the handshake; false if the session has been replaced.
 func (s *session) install(k *keys) bool {
 	e := s.endpoint
 	e.mu.Lock()
@@ -143,7 +144,14 @@ func (s *session) install(k *keys) bool {
 	if e.session != s {
 		return false
 	}
-	if err := e.transport.worker.Do(func() { e.media.setKeys(k) }); err != nil {
+	from := s.mux.dtls.Load()
+	err := e.transport.worker.Do(func() {
+		e.media.setKeys(k)
+		if from != nil {
+			e.media.use(e.media.open(e, e.transport.wires[from.conn.mux.local], from.remote))
+		}
+	})
+	if err != nil {
 		return false
 	}
 	e.keyed = true
@@ -166,6 +174,7 @@ func (s *session) linger(ctx context.Context) {
 // life it does not share.
 type dtlsPipe struct {
 	conn net.Conn
+	mux  *agentMux
 	mute atomic.Bool
 }
 
@@ -182,6 +191,9 @@ func (p *dtlsPipe) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *dtlsPipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if p.mute.Load() {
 		return len(b), nil
+	}
+	if to := p.mux.dtls.Load(); to != nil {
+		return to.conn.WriteToAddrPort(b, to.remote)
 	}
 	return p.conn.Write(b)
 }

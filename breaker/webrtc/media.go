@@ -16,6 +16,8 @@ const (
 	// replayWindow in packets, for SRTP and SRTCP (RFC 3711 §3.3.2 asks for
 	// at least 64). 128 packets are 2.5 s of audio: more than any reordering.
 	replayWindow = 128
+	// maxPaths bounds the nominated pairs that are listened to.
+	maxPaths = 8
 	// maxSSRCs bounds the sources that one association may send; each costs
 	// the SRTP context an entry for good.
 	maxSSRCs = 64
@@ -30,14 +32,29 @@ type keys struct {
 	proven func()
 }
 
-// media is the part of an endpoint that lives on the worker's loop.
+// path is a way between a web socket and an address of the browser that ICE has
+// proven, and the receiver of what comes over it.
+type path struct {
+	endpoint *Endpoint
+	socket   *wire.Socket
+	remote   netip.AddrPort
+}
+
+var _ wire.Receiver = (*path)(nil)
+
+// Receive implements wire.Receiver.
+func (p *path) Receive(packet []byte, _ netip.AddrPort) { p.endpoint.receive(p, packet) }
+
+// media is the part of an endpoint that lives on the worker's loop. It listens
+// on every path that was nominated, and sends over the current one. That is the
+// pair which ICE selected, until a packet with a good tag, or the handshake,
+// comes over another: then the browser uses that one, whatever it nominates.
 type media struct {
-	sink   Sink
-	socket *wire.Socket
-	remote netip.AddrPort
-	bound  bool
-	send   bool // the browser consents
-	keys   *keys
+	sink    Sink
+	paths   []*path // oldest first
+	current *path   // one of them, or nil
+	send    bool    // the browser consents
+	keys    *keys
 
 	// Kept here so that no packet allocates one.
 	rtpHeader  rtp.Header
@@ -67,28 +84,35 @@ func (c *counters) stats() Stats {
 	}
 }
 
-var _ wire.Receiver = (*Endpoint)(nil)
+// Path returns what takes the packets of the path in use, nil before there is
+// one. On the loop only.
+func (e *Endpoint) Path() wire.Receiver {
+	if e.media.current == nil {
+		return nil
+	}
+	return e.media.current
+}
 
-// Receive implements wire.Receiver: SRTP and SRTCP of the browser, in place.
-// What does not decrypt has no effect but a count (FreeSWITCH hung up after a
-// hundred such packets, which gave the call to any stranger).
-func (e *Endpoint) Receive(p []byte, _ netip.AddrPort) {
+// receive takes SRTP and SRTCP of the browser, in place. What does not decrypt
+// has no effect but a count (FreeSWITCH hung up after a hundred such packets,
+// which gave the call to any stranger).
+func (e *Endpoint) receive(over *path, p []byte) {
 	m := &e.media
 	if m.keys == nil || len(p) < 12 {
 		m.counters.rejected.Add(1)
 		return
 	}
 	if isRTCP(p) {
-		m.receiveRTCP(p)
+		m.receiveRTCP(over, p)
 		return
 	}
-	m.receiveRTP(p)
+	m.receiveRTP(over, p)
 }
 
 // isRTCP separates RTCP from RTP on one port by the second octet (RFC 5761 §4).
 func isRTCP(p []byte) bool { return p[1] >= 192 && p[1] <= 223 }
 
-func (m *media) receiveRTP(p []byte) {
+func (m *media) receiveRTP(over *path, p []byte) {
 	ssrc := uint32(p[8])<<24 | uint32(p[9])<<16 | uint32(p[10])<<8 | uint32(p[11])
 	fresh := len(m.ssrcs) == 0 || ssrc != m.lastSSRC && !slices.Contains(m.ssrcs, ssrc)
 	if fresh && len(m.ssrcs) >= maxSSRCs {
@@ -105,23 +129,24 @@ func (m *media) receiveRTP(p []byte) {
 		m.ssrcs = append(m.ssrcs, ssrc)
 	}
 	m.lastSSRC = ssrc
-	m.good(k)
+	m.good(k, over)
 	m.sink.ReceiveRTP(plain)
 }
 
-func (m *media) receiveRTCP(p []byte) {
+func (m *media) receiveRTCP(over *path, p []byte) {
 	k := m.keys
 	plain, err := k.in.DecryptRTCP(p, p, &m.rtcpHeader)
 	if err != nil {
 		m.counters.rejected.Add(1)
 		return
 	}
-	m.good(k)
+	m.good(k, over)
 	m.sink.ReceiveRTCP(plain)
 }
 
-func (m *media) good(k *keys) {
+func (m *media) good(k *keys, over *path) {
 	m.counters.received.Add(1)
+	m.current = over
 	if k.proven != nil {
 		k.proven()
 		k.proven = nil
@@ -141,7 +166,7 @@ func (e *Endpoint) SendRTP(p []byte) {
 		m.counters.unsent.Add(1)
 		return
 	}
-	m.socket.Send(sealed, m.remote)
+	m.current.socket.Send(sealed, m.current.remote)
 	m.counters.sent.Add(1)
 }
 
@@ -157,7 +182,7 @@ func (e *Endpoint) SendRTCP(p []byte) {
 		m.counters.unsent.Add(1)
 		return
 	}
-	m.socket.Send(sealed, m.remote)
+	m.current.socket.Send(sealed, m.current.remote)
 	m.counters.sent.Add(1)
 }
 
@@ -166,21 +191,37 @@ func (m *media) setKeys(k *keys) {
 	m.ssrcs = m.ssrcs[:0]
 }
 
-// setPair moves the media to a nominated pair. The receiver is bound only here:
-// addresses that ICE has not proven are never listened to.
-func (m *media) setPair(w *wire.Worker, s *wire.Socket, remote netip.AddrPort, r wire.Receiver) {
-	if m.bound {
-		w.Unbind(m.socket, m.remote)
+// open listens on a path. Only ICE opens paths: addresses that it has not proven
+// are never listened to. The oldest unused one makes room for it.
+func (m *media) open(e *Endpoint, s *wire.Socket, remote netip.AddrPort) *path {
+	for _, p := range m.paths {
+		if p.socket == s && p.remote == remote {
+			return p
+		}
 	}
-	m.socket, m.remote, m.bound, m.send = s, remote, true, true
-	w.Bind(s, remote, r)
+	w := e.transport.worker
+	if len(m.paths) == maxPaths {
+		i := 0
+		if m.paths[0] == m.current {
+			i = 1
+		}
+		w.Unbind(m.paths[i].socket, m.paths[i].remote)
+		m.paths = slices.Delete(m.paths, i, i+1)
+	}
+	p := &path{endpoint: e, socket: s, remote: remote}
+	m.paths = append(m.paths, p)
+	w.Bind(s, remote, p)
+	return p
 }
 
-func (m *media) setConsent(consents bool) { m.send = consents && m.bound }
+// use sends over a path from now on.
+func (m *media) use(p *path) { m.current, m.send = p, true }
+
+func (m *media) setConsent(consents bool) { m.send = consents && m.current != nil }
 
 func (m *media) stop(w *wire.Worker) {
-	if m.bound {
-		w.Unbind(m.socket, m.remote)
+	for _, p := range m.paths {
+		w.Unbind(p.socket, p.remote)
 	}
-	m.bound, m.send, m.keys = false, false, nil
+	m.paths, m.current, m.send, m.keys = nil, nil, false, nil
 }

@@ -145,6 +145,7 @@ type muxConn struct {
 	mux   *socketMux
 	ufrag string
 	queue chan *packet
+	agent *agentMux // nil in tests
 	// deaf drops DTLS once the keys are out and no handshake may follow, so
 	// that neither old nor forged records reach (or fill) anything.
 	deaf    atomic.Bool
@@ -172,6 +173,9 @@ func (c *muxConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	case k := <-c.queue:
 		n, from := copy(b, k.data[:k.n]), k.from
 		packets.Put(k)
+		if c.agent != nil && isDTLS(b[:n]) {
+			c.agent.heardDTLS(c, from)
+		}
 		return n, from, nil
 	case <-c.closed:
 		return 0, netip.AddrPort{}, io.EOF
@@ -228,8 +232,24 @@ func (c *muxConn) Close() error {
 type agentMux struct {
 	sockets []*socketMux
 
+	// dtls is where the last DTLS datagram came from. Answers go there, as the
+	// browser may use another pair than the one we take for nominated.
+	dtls atomic.Pointer[dtlsPath]
+
 	mu    sync.Mutex
 	conns []*muxConn
+}
+
+// dtlsPath is a way that ICE has proven and DTLS has used.
+type dtlsPath struct {
+	conn   *muxConn
+	remote netip.AddrPort
+}
+
+func (a *agentMux) heardDTLS(c *muxConn, from netip.AddrPort) {
+	if p := a.dtls.Load(); p == nil || p.conn != c || p.remote != from {
+		a.dtls.Store(&dtlsPath{conn: c, remote: from})
+	}
 }
 
 // GetListenAddresses implements ice.UDPMux.
@@ -251,6 +271,7 @@ func (a *agentMux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) 
 	for _, m := range a.sockets {
 		if m.local == netip.AddrPortFrom(local.Addr().Unmap(), local.Port()) {
 			c := m.open(ufrag)
+			c.agent = a
 			a.mu.Lock()
 			a.conns = append(a.conns, c)
 			a.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
 )
 
 const (
@@ -40,6 +41,8 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	nomination nomination // of the agent's loop
 
 	paired   chan struct{} // closed at the first nominated pair
 	pairOnce sync.Once
@@ -83,6 +86,8 @@ func (s *session) startAgent() error {
 		ice.WithIncludeLoopback(),
 		ice.WithLocalCredentials(s.local.Ufrag, s.local.Pwd),
 		ice.WithLoggerFactory(t.quiet),
+		ice.WithEnableUseCandidateCheckPriority(),
+		ice.WithBindingRequestHandler(s.bindingRequest),
 		ice.WithDisconnectedTimeout(t.consent),
 		// Never "failed", which would throw the candidates away: a browser
 		// that was given the description early may start late, and one that
@@ -127,9 +132,37 @@ func (s *session) pairChanged(local, remote ice.Candidate) {
 	if socket == nil || !e.current(s) {
 		return
 	}
-	w := e.transport.worker
-	_ = w.Do(func() { e.media.setPair(w, socket, to, e) })
+	_ = e.transport.worker.Do(func() { e.media.use(e.media.open(e, socket, to)) })
 	s.pairOnce.Do(func() { close(s.paired) })
+}
+
+// bindingRequest is called by the agent, on its loop, with every authenticated
+// check; it returns true to make the pair the selected one. It must not take
+// e.mu, under which the agent is made. Whatever was nominated is listened to.
+func (s *session) bindingRequest(m *stun.Message, local, remote ice.Candidate, pair *ice.CandidatePair) bool {
+	if !m.Contains(stun.AttrUseCandidate) {
+		return false
+	}
+	if s.nomination.fresh(pair.ID()) {
+		s.listen(local, remote)
+	}
+	return s.nomination.nominated(pair.ID(), pairPriority(remote.Priority(), local.Priority()))
+}
+
+// listen opens the path of a pair without using it.
+func (s *session) listen(local, remote ice.Candidate) {
+	e := s.endpoint
+	from, err := candidateAddr(local)
+	if err != nil {
+		return
+	}
+	to, err := candidateAddr(remote)
+	if err != nil {
+		return
+	}
+	if socket := e.transport.wires[from]; socket != nil {
+		_ = e.transport.worker.Do(func() { e.media.open(e, socket, to) })
+	}
 }
 
 func candidateAddr(c ice.Candidate) (netip.AddrPort, error) {
