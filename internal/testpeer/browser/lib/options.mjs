@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 const DEFAULTS = {
   page: 'phone', // phone (served at url), jssip or sipjs (bare pages, served by ourselves)
-  url: 'http://localhost:10080/',
+  url: '', // needed for page phone
   server: '', // WebSocket URL; the phone page suggests one, bare pages need it
   domain: 'demo.example',
   user: '1000',
@@ -45,6 +45,7 @@ export function readOptions(args, environment) {
     if (!(name in DEFAULTS)) throw new Error(`unknown option --${name}`);
     options[name] = inline ?? args[++i] ?? '';
   }
+  if (options.page === 'phone' && !options.url) throw new Error('--url is missing: where is the phone page?');
   options.artifacts = resolve(options.artifacts);
   options.timeout = Number(options.timeout) * 1000;
   options.frequency = Number(options.frequency);

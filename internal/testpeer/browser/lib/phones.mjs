@@ -27,6 +27,22 @@ class Phone {
 
   awaitRegistration(state, timeout) { return this.awaitState('registration', state, timeout); }
   awaitCall(state, timeout) { return this.awaitState('call', state, timeout); }
+
+  /** Waits until the browser has sent keys, all of them, as telephone-events (RFC 4733); action presses them. */
+  async awaitKeys(keys, action) {
+    await this.page.evaluate(() => {
+      window.__tones = '';
+      const { dtmf } = window.__connection.getSenders().find((s) => s.track?.kind === 'audio');
+      dtmf.addEventListener('tonechange', ({ tone }) => { window.__tones += tone; });
+    });
+    await action();
+    let sent;
+    await until(() => `telephone-events ${keys}: sent ${sent}`, this.timeout, async () => {
+      sent = await this.page.evaluate(() => window.__tones);
+      return sent === keys;
+    });
+  }
+
   hear(frequency) { return hearTone(this.page, frequency, this.timeout); }
   hearSomething() { return hearSound(this.page, this.timeout); }
   hearNothing() { return hearSilence(this.page, this.timeout); }

@@ -100,7 +100,8 @@ export async function dtmf(stage) {
   await phone.call(stage.options.echo);
   await phone.awaitCall('active');
   await phone.hear(stage.options.frequency);
-  await phone.sendKeys('1234567890*#');
+  const keys = '1234567890*#';
+  await phone.awaitKeys(keys, () => phone.sendKeys(keys));
   await phone.awaitCall('active');
   await phone.hear(stage.options.frequency); // the microphone is back after the last key
   await phone.hangUp();
@@ -186,7 +187,7 @@ async function converse(stage, phone) {
     stage.tell('heard', { frequency: hear });
   }
   if (keys) {
-    await phone.sendKeys(keys);
+    await phone.awaitKeys(keys, () => phone.sendKeys(keys));
     stage.tell('keys', { keys });
   }
   if (end === 'local') await phone.hangUp();

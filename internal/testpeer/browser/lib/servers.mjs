@@ -70,7 +70,8 @@ export async function relay(target) {
     await closed;
   };
   return {
-    url: `${protocol}//127.0.0.1:${port}`,
+    // The name stays, so that a server that compares it with the page's origin sees no difference.
+    url: `${protocol}//${hostname === 'localhost' ? hostname : '127.0.0.1'}:${port}`,
     cut, // every connection dies, new ones are refused
     async mend() {
       server = net.createServer(accept);

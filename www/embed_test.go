@@ -62,8 +62,8 @@ func TestHandler(t *testing.T) {
 		{"config", "GET", "/config.json", 200, "application/json", "no-store"},
 		{"no such file", "GET", "/nothing", 404, "text/plain; charset=utf-8", ""},
 		{"folder", "GET", "/phone/", 404, "text/plain; charset=utf-8", ""},
-		{"source of this package", "GET", "/www.go", 404, "text/plain; charset=utf-8", ""},
-		{"climbing", "GET", "/vendor/../www.go", 404, "text/plain; charset=utf-8", ""},
+		{"source of this package", "GET", "/embed.go", 404, "text/plain; charset=utf-8", ""},
+		{"climbing", "GET", "/vendor/../embed.go", 404, "text/plain; charset=utf-8", ""},
 		{"post", "POST", "/", 405, "text/plain; charset=utf-8", ""},
 		{"delete", "DELETE", "/config.json", 405, "text/plain; charset=utf-8", ""},
 	}
