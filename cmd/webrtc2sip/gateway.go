@@ -286,6 +286,17 @@ func (p *page) run(ctx context.Context) error {
 	return nil
 }
 
+// badPorts are those above 1023 that browsers open nothing on (Fetch standard, "port blocking").
+var badPorts = []uint16{
+	1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+}
+
+// blocked tells whether browsers refuse the page for its port.
+func (p *page) blocked() bool {
+	at := netip.MustParseAddrPort(p.listener.Addr().String())
+	return slices.Contains(badPorts, at.Port())
+}
+
 // url is where a browser on this machine finds the page.
 func (p *page) url() string {
 	scheme, host := "http", "localhost"

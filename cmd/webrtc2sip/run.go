@@ -87,7 +87,11 @@ func runAll(ctx context.Context, parts []part, last func()) error {
 func (g *gateway) announce(w io.Writer) {
 	fmt.Fprintf(w, "webrtc2sip %s\n", version)
 	for _, p := range g.pages {
-		fmt.Fprintf(w, "  page:          %s\n", p.url())
+		note := ""
+		if p.blocked() {
+			note = " (browsers refuse this port)"
+		}
+		fmt.Fprintf(w, "  page:          %s%s\n", p.url(), note)
 	}
 	if p := g.cfg.PBX; p != nil {
 		fmt.Fprintf(w, "  domain:        %s\n", p.Realm)

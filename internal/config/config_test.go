@@ -63,6 +63,7 @@ func TestShipped(t *testing.T) {
 		{Protocol: "udp", Address: local, Port: 10060},
 		{Protocol: "tcp", Address: local, Port: 10063},
 		{Protocol: "ws", Address: local, Port: 10060},
+		{Protocol: "http", Address: local, Port: 10088},
 		{Protocol: "http", Address: local, Port: 10080},
 	}
 	want.PBX = &PBX{

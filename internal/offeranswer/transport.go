@@ -110,10 +110,12 @@ func mediaBandwidth(lines []Bandwidth) []Bandwidth {
 	return out
 }
 
-// addStreams names our stream, as long as there is one: a section that does
-// not send has no msid (RFC 9429 §5.2.1).
+// addStreams names our stream, also in a section that does not send at the
+// moment. RFC 9429 §5.2.1 has no msid there, but Chromium takes a description
+// without the SSRC for the end of its stream and does not play the same SSRC
+// again after the hold, so it writes both itself.
 func (t *Transport) addStreams(m *Media) {
-	if t.Profile != WebRTC || !m.Direction.Sends() {
+	if t.Profile != WebRTC {
 		return
 	}
 	if t.Stream != "" {
