@@ -38,8 +38,8 @@ integration: ## tests against sipp, baresip, Kamailio and Chromium; screenshots 
 
 test: install lint race fuzz integration ## install what is missing, then everything above
 
-bench: ## benchmarks of the packet path, with allocations
-	go test -run '^$$' -bench . -benchmem ./breaker/... ./internal/...
+bench: ## benchmarks, with allocations
+	go test -run '^$$' -bench . -benchmem ./...
 
 fmt: ## format all sources
 	.ci/sources | xargs $(TOOL) gofumpt -w
