@@ -51,8 +51,6 @@ type BaresipOptions struct {
 	Domain string
 	// Tone is the frequency in Hz that it sends.
 	Tone int
-	// Echo sends back what it hears instead, one call at a time.
-	Echo bool
 	// Codecs in baresip's spelling, "PCMU/8000/1", "opus/48000/2"; PCMU if empty.
 	Codecs string
 	// Ring leaves a call unanswered until [Baresip.Command] says "accept"; otherwise each call is
@@ -88,15 +86,10 @@ func (b *Baresip) write(t testing.TB, name, text string) {
 	}
 }
 
-// config: the tone generator knows 48 kHz stereo only; the player is a bridge, whose other end is the
-// source of an echo and otherwise nobody, and sndfile, a filter in the audio's way, is what writes
-// down what was heard.
+// config: the tone generator knows 48 kHz stereo only; the player is a bridge to nowhere, and
+// sndfile, a filter in the audio's way, is what writes down what was heard.
 func (b *Baresip) config(t testing.TB, control int, o BaresipOptions) string {
 	media := FreePorts(t, 40)
-	source := fmt.Sprintf("ausine,%d", max(o.Tone, 10))
-	if o.Echo {
-		source = "aubridge,loop"
-	}
 	return fmt.Sprintf(`poll_method epoll
 net_interface %[1]s
 sip_listen %[1]s:%[2]d
@@ -104,8 +97,8 @@ rtp_ports %[3]d-%[4]d
 rtp_timeout 60
 call_local_timeout 120
 call_max_calls 8
-audio_source %[5]s
-audio_player aubridge,loop
+audio_source ausine,%[5]d
+audio_player aubridge,nowhere
 audio_alert aubridge,nowhere
 audio_path /nonexistent
 ausrc_srate 48000
@@ -124,7 +117,7 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %[1]s:%[8]d
-`, loopback, b.Port, media, media+39, source, b.dir, modulePath(), control)
+`, loopback, b.Port, media, media+39, max(o.Tone, 10), b.dir, modulePath(), control)
 }
 
 // modulePath is where the distribution keeps baresip's modules.

@@ -61,9 +61,9 @@ func TestIntegrationPhonePageAndTelephone(t *testing.T) {
 func TestIntegrationBarePages(t *testing.T) {
 	k := StartKamailio(t)
 	g := behind(t, k.Addr())
-	StartBaresip(t, BaresipOptions{User: "600", Registrar: k.Addr(), Echo: true})
 	StartBaresip(t, BaresipOptions{User: "601", Registrar: k.Addr(), Tone: 440, Codecs: "opus/48000/2,PCMU/8000/1"})
-	for user, scenario := range map[string]string{"602": "uas-ring", "603": "uas-busy"} {
+	StartBaresip(t, BaresipOptions{User: "602", Registrar: k.Addr(), Ring: true})
+	for user, scenario := range map[string]string{"600": "uas-echo", "603": "uas-busy"} {
 		k.Bind(t, user, StartSIPp(t, scenario, SIPpOptions{Calls: -1}).URI(user))
 	}
 	for _, page := range []string{"jssip", "sipjs"} {

@@ -16,7 +16,6 @@ func TestIntegrationSIPpToSIPp(t *testing.T) {
 		{"uas", "uac-bye"},
 		{"uas-bye", "uac"},
 		{"uas-held", "uac-holds"},
-		{"uas-ring", "uac-cancel"},
 		{"uas-busy", "uac-fails"},
 		{"uas-early", "uac-bye"},
 	} {

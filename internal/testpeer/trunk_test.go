@@ -37,6 +37,18 @@ func TestIntegrationSIPpAnswers(t *testing.T) {
 			c.media.awaitTone(700)
 			c.hangUp()
 		}},
+		{"uas-echo", nil, func(t *testing.T, p *phone, c *call) {
+			c.awaitAnswer()
+			for range 3 {
+				c.media.awaitTone(700)
+				c.reoffer("sendonly")
+				c.media.awaitSilence()
+				c.media.forget()
+				c.reoffer("sendrecv")
+			}
+			c.media.awaitTone(700)
+			c.hangUp()
+		}},
 		{"uas-bye", nil, func(t *testing.T, p *phone, c *call) {
 			c.awaitAnswer()
 			c.media.awaitTone(700)
