@@ -127,6 +127,7 @@ func (b *browser) newAgent() {
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
 		ice.WithCheckInterval(20*time.Millisecond),
+		ice.WithKeepaliveInterval(100*time.Millisecond), // TestConsent waits for them to end
 		ice.WithHostAcceptanceMinWait(0),
 		ice.WithLoggerFactory(quietLogs),
 	)

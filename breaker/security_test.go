@@ -376,7 +376,7 @@ func TestSymmetricRTP(t *testing.T) {
 
 func TestConsent(t *testing.T) {
 	c, lost := losses()
-	c.consentTime = 200 * time.Millisecond
+	c.consentTime = time.Second
 	b := start(t, c)
 	caller := newBrowser(t)
 	s := newSetup(t, b, caller, newPhone(t))
