@@ -58,8 +58,9 @@ type call struct {
 	born     time.Time
 	answered time.Time
 
-	media   sync.Mutex // orders the exchanges of descriptions, and guards delayed
+	media   sync.Mutex // orders the exchanges of descriptions, and guards all below
 	delayed *offeranswer.Side
+	acked   exchange // last answer in an ACK: a repeated ACK needs it again
 }
 
 // newCall makes the call of an INVITE that opens a dialog.
@@ -172,6 +173,10 @@ func (c *call) sender(p *Proxy, req *sip.Request, from *sipstack.Flow) (offerans
 		return side, false
 	}
 	a := &c.parties[side]
+	if !a.web && isWeb(from) { // the tag of the phone, out of the mouth of a browser
+		c.mu.Unlock()
+		return side, false
+	}
 	lost := a.flow
 	if cs := req.CSeq(); cs != nil && !req.IsAck() {
 		a.cseq = max(a.cseq, cs.SeqNo)
@@ -211,9 +216,8 @@ func (c *call) destination(p *Proxy, r *routed) *refusal {
 	next := &r.uri
 	if len(r.routes) > 0 {
 		next = &r.routes[0].Address
-		_, err := p.tokens.decode(next.User)
-		r.trust = err == nil
 	}
+	r.trust = p.spiral(next)
 	var err error
 	if r.hop, err = hopOf(next); err != nil {
 		return refusalOf(err)
@@ -237,33 +241,32 @@ func (c *call) reached(side offeranswer.Side, addr netip.Addr) bool {
 }
 
 // accepted notes a 2xx to an INVITE or UPDATE of side: the first one makes the
-// call, later ones refresh the remote target. It tells whether the response
-// belongs to the dialog of the call, and not to another fork.
-func (c *call) accepted(side offeranswer.Side, res *sip.Response) (ours bool) {
+// call, if its INVITE opened the dialog; later ones refresh the remote target,
+// unless they are of another fork.
+func (c *call) accepted(side offeranswer.Side, res *sip.Response, opens bool) {
 	tag := tagOf(res.To().Params)
 	c.mu.Lock()
 	b := &c.parties[side.Other()]
-	first := c.state == early
+	first := c.state == early && opens
 	if first {
 		c.state, c.answered = up, time.Now()
-		b.tag, b.routes = tag, c.p.beyond(res)
+		b.tag, b.routes = tag, c.beyond(res)
 	}
-	if ours = b.tag == tag; ours && c.state == up {
+	if c.state == up && b.tag == tag {
 		b.learn(res)
 	}
 	c.mu.Unlock()
 	if first {
 		c.log.Info("call up", "breaker", c.broken)
 	}
-	return ours
 }
 
 // beyond gives the route set toward the sender of a response: the
 // Record-Routes above ours, nearest to us first.
-func (p *Proxy) beyond(res *sip.Response) []sip.Uri {
+func (c *call) beyond(res *sip.Response) []sip.Uri {
 	all := recordRoutes(res)
 	for i := range all {
-		if _, err := p.tokens.decode(all[i].User); err == nil {
+		if k, err := c.p.tokens.decode(all[i].User); err == nil && k.call == c.id {
 			all = all[:i]
 			break
 		}
@@ -298,14 +301,18 @@ func (c *call) end(cause string) bool {
 		if f == nil {
 			continue
 		}
-		delete(c.p.dialogs, dialogKey{f.ID(), c.callID})
+		if k := (dialogKey{f.ID(), c.callID}); c.p.dialogs[k] == c {
+			delete(c.p.dialogs, k)
+		}
 		if cl := c.p.clients[f.ID()]; cl != nil {
 			delete(cl.calls, c.id)
 		}
 	}
 	c.p.mu.Unlock()
 	if c.broken {
+		c.media.Lock() // an Offer under way ends first, later ones see that the call is over
 		c.p.media.Delete(c.name)
+		c.media.Unlock()
 	}
 	talked := time.Duration(0)
 	if was == up {
@@ -313,6 +320,13 @@ func (c *call) end(cause string) bool {
 	}
 	c.log.Info("call down", "cause", cause, "duration", talked)
 	return true
+}
+
+// isOver tells whether the call has ended.
+func (c *call) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == over
 }
 
 // moveFlow lets a party go on over another flow.
@@ -409,5 +423,6 @@ func (c *call) request(method sip.RequestMethod, to offeranswer.Side) *routed {
 		next = &r.routes[0].Address
 	}
 	r.hop, _ = hopOf(next)
+	r.trust = c.p.spiral(next)
 	return r
 }

@@ -112,14 +112,22 @@ func deviceKey(req *sip.Request) string {
 
 // registered notes a registration that the registrar accepted. A client known
 // by another flow has come back: its calls and tokens move to this one.
-func (p *Proxy) registered(f *sipstack.Flow, req *sip.Request) {
-	key := deviceKey(req)
+func (p *Proxy) registered(r *routed) {
+	f, key := r.from, deviceKey(r.req)
 	if key == "" {
 		return
 	}
+	key += "|" + r.to.Remote().String()
 	p.mu.Lock()
 	cl := p.clientOf(f)
+	if p.clients[f.ID()] != cl { // the flow has ended meanwhile
+		p.mu.Unlock()
+		return
+	}
 	old := p.device[key]
+	if cl.device != key && p.device[cl.device] == cl {
+		delete(p.device, cl.device)
+	}
 	cl.device = key
 	p.device[key] = cl
 	var moved []*call
@@ -144,7 +152,11 @@ func (p *Proxy) takeOver(old, cl *client) []*call {
 	former := append(old.former, old.flow.ID())
 	old.former = nil
 	p.forget(old)
-	for _, id := range former[max(0, len(former)-8):] {
+	keep := max(0, len(former)-8)
+	for _, id := range former[:keep] {
+		delete(p.moved, id)
+	}
+	for _, id := range former[keep:] {
 		p.moved[id] = cl.flow.ID()
 		cl.former = append(cl.former, id)
 	}

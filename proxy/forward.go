@@ -20,17 +20,18 @@ type pending struct {
 	mu        sync.Mutex
 	client    *sipstack.ClientTransaction
 	cancelled bool
+	reason    []sip.Header
 	timerC    *time.Timer
 }
 
 // cancel cancels the forwarded INVITE, now or as soon as it is sent.
-func (i *pending) cancel() {
+func (i *pending) cancel(reason ...sip.Header) {
 	i.mu.Lock()
-	i.cancelled = true
+	i.cancelled, i.reason = true, reason
 	client := i.client
 	i.mu.Unlock()
 	if client != nil {
-		_ = client.Cancel()
+		_ = client.Cancel(reason...)
 	}
 }
 
@@ -38,10 +39,10 @@ func (i *pending) cancel() {
 func (i *pending) sent(client *sipstack.ClientTransaction) {
 	i.mu.Lock()
 	i.client = client
-	cancelled := i.cancelled
+	cancelled, reason := i.cancelled, i.reason
 	i.mu.Unlock()
 	if cancelled {
-		_ = client.Cancel()
+		_ = client.Cancel(reason...)
 	}
 }
 
@@ -50,7 +51,7 @@ func (i *pending) wait(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.timerC == nil {
-		i.timerC = time.AfterFunc(d, i.cancel)
+		i.timerC = time.AfterFunc(d, func() { i.cancel() })
 		return
 	}
 	i.timerC.Reset(d)
@@ -87,6 +88,15 @@ func (p *Proxy) forward(r *routed) {
 	}
 	if r.req.IsInvite() {
 		p.expectAnswer(r)
+		if isWeb(r.from) {
+			if _, live := p.stack.Flow(r.from.ID()); !live { // FlowClosed came before there was a call to end
+				if opens {
+					r.call.end("flow lost")
+				}
+				p.finished(r, 480)
+				return
+			}
+		}
 	}
 	client, err := p.stack.Send(p.outgoing(r, body), r.to, func(res *sip.Response, err error) { p.response(r, res, err) })
 	if err != nil {
@@ -106,7 +116,7 @@ func (p *Proxy) expectAnswer(r *routed) {
 		r.call.invite = r.pending
 		r.call.mu.Unlock()
 	}
-	r.tx.OnCancel(func(*sip.Request) { r.pending.cancel() })
+	r.tx.OnCancel(func(req *sip.Request) { r.pending.cancel(req.GetHeaders("Reason")...) })
 	r.pending.wait(p.cfg.TimerC)
 }
 
@@ -133,7 +143,12 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 	if r.from != nil {
 		p.recordRoute(r, out)
 	}
-	edit := func(h sip.Header) sip.Header { return editRequest(r.req, h) }
+	edit := func(h sip.Header) sip.Header {
+		if len(body) == 0 && is(h, "Content-Type") {
+			return nil
+		}
+		return editRequest(h)
+	}
 	if r.req.Method == sip.REGISTER && isWeb(r.from) {
 		edit = p.bind(r, out)
 	}
@@ -148,7 +163,7 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 // editRequest leaves out what outgoing has written itself, the Service-Route
 // that sipML5 copies into requests, and the credentials that it puts into
 // Contact.
-func editRequest(req *sip.Request, h sip.Header) sip.Header {
+func editRequest(h sip.Header) sip.Header {
 	switch {
 	case is(h, "Route"), is(h, "Max-Forwards"), is(h, "Service-Route"):
 		return nil
@@ -228,7 +243,11 @@ func (p *Proxy) success(r *routed, res *sip.Response) {
 		if r.pending != nil {
 			r.pending.done()
 		}
-		r.call.accepted(r.side, res)
+		opens := r.req.IsInvite() && tagOf(r.req.To().Params) == ""
+		if opens && r.call.answeredLate(r, res) {
+			return
+		}
+		r.call.accepted(r.side, res, opens)
 	}
 	body, err := p.responseBody(r, res)
 	if err != nil {
@@ -248,12 +267,7 @@ func (p *Proxy) rejectAnswer(r *routed, err error) {
 	c.mu.Unlock()
 	if cs := r.req.CSeq(); cs != nil && r.req.IsInvite() {
 		ack.req.CSeq().SeqNo = cs.SeqNo
-		p.resolve(ack, func(f *sipstack.Flow, err error) {
-			if err == nil {
-				ack.to = f
-				_ = p.stack.SendACK(p.outgoing(ack, nil), f)
-			}
-		})
+		p.acknowledge(ack)
 	}
 	p.refuse(r.tx, refusalOf(err))
 	if tagOf(r.req.To().Params) == "" {
@@ -309,15 +323,12 @@ func (c *call) refused(status int) {
 
 // respond sends a response on to where its request came from.
 func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
-	edit := same
+	edit := func(h sip.Header) sip.Header { return editResponse(h, body) }
 	if r.req.Method == sip.REGISTER && isWeb(r.from) && res.IsSuccess() {
 		edit = p.restoreContact(r)
-		p.registered(r.from, r.req)
+		p.registered(r)
 	}
 	out := cloneResponse(res, body, edit)
-	if to := out.To(); to != nil && res.StatusCode > 100 && tagOf(to.Params) == "" {
-		p.tag(out)
-	}
 	if p.wantsRecordRoute(r, res) {
 		p.recordRoute(r, out)
 	}
@@ -326,11 +337,16 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 	}
 }
 
-// tag gives a response a To tag: sipML5 ends calls whose 18x has none.
-func (p *Proxy) tag(res *sip.Response) {
-	to := *res.To()
-	to.Params = append(to.Params.Clone(), sip.HeaderKV{K: "tag", V: sipstack.Tag()})
-	res.ReplaceHeader(&to)
+// editResponse leaves out what has no business in a response that goes on:
+// credentials in Contact, and the type of a body that is not sent.
+func editResponse(h sip.Header, body []byte) sip.Header {
+	if c, ok := h.(*sip.ContactHeader); ok {
+		return withoutSecrets(c)
+	}
+	if len(body) == 0 && is(h, "Content-Type") {
+		return nil
+	}
+	return h
 }
 
 // requestBody gives the body of a request as it goes on: through Media if the
@@ -342,6 +358,9 @@ func (p *Proxy) requestBody(r *routed) ([]byte, error) {
 	}
 	c.media.Lock()
 	defer c.media.Unlock()
+	if c.isOver() {
+		return nil, errGone
+	}
 	answers := c.delayed != nil && *c.delayed == r.side.Other()
 	switch {
 	case r.req.Method == sip.INVITE, r.req.Method == sip.UPDATE, r.req.Method == sip.PRACK && !answers:
@@ -349,7 +368,11 @@ func (p *Proxy) requestBody(r *routed) ([]byte, error) {
 		return p.media.Offer(p.ctx, c.name, r.side, body, c.legs)
 	case answers: // ACK, PRACK: the answer to a delayed offer (RFC 3264 §4, RFC 3262 §5)
 		c.delayed = nil
-		return p.media.Answer(p.ctx, c.name, r.side, body)
+		out, err := p.media.Answer(p.ctx, c.name, r.side, body)
+		c.acked = exchange{in: bytes.Clone(body), out: out}
+		return out, err
+	case r.req.IsAck() && bytes.Equal(c.acked.in, body): // the 2xx was repeated, and so is its ACK
+		return c.acked.out, nil
 	case r.req.IsAck(): // nobody asked: sipML5 would take it for an offer
 		return nil, nil
 	}
@@ -372,6 +395,9 @@ func (p *Proxy) responseBody(r *routed, res *sip.Response) ([]byte, error) {
 	if x.out != nil && (bytes.Equal(x.in, body) || c.otherFork(from, res)) {
 		return x.out, nil
 	}
+	if c.isOver() {
+		return nil, nil
+	}
 	var out []byte
 	var err error
 	if x.offered {
@@ -393,4 +419,37 @@ func (c *call) otherFork(from offeranswer.Side, res *sip.Response) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state == up && c.parties[from].tag != tagOf(res.To().Params)
+}
+
+// answeredLate ends the dialog of a 2xx that comes after its call is over, for
+// a call that we gave up ourselves, or a second fork: nobody else will send its
+// ACK and BYE.
+func (c *call) answeredLate(r *routed, res *sip.Response) bool {
+	tag := tagOf(res.To().Params)
+	c.mu.Lock()
+	b := &c.parties[r.side.Other()]
+	if c.state != over || b.tag == tag {
+		c.mu.Unlock()
+		return false
+	}
+	b.learn(res)
+	b.tag, b.routes = tag, c.beyond(res)
+	ack := c.request(sip.ACK, r.side.Other())
+	ack.req.CSeq().SeqNo = r.req.CSeq().SeqNo
+	bye := c.bye(r.side.Other(), "answered too late")
+	b.tag = "" // a repeated 2xx is answered again
+	c.mu.Unlock()
+	c.p.acknowledge(ack)
+	c.p.send(bye)
+	return true
+}
+
+// acknowledge sends an ACK of our own.
+func (p *Proxy) acknowledge(r *routed) {
+	p.resolve(r, func(f *sipstack.Flow, err error) {
+		if err == nil {
+			r.to = f
+			_ = p.stack.SendACK(p.outgoing(r, nil), f)
+		}
+	})
 }

@@ -169,17 +169,19 @@ func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
 		return
 	}
 	r, refusal := p.route(tx.Request(), tx.Flow())
+	r.tx = tx
 	if refusal != nil {
 		p.refuse(tx, refusal)
+		p.finished(r, refusal.code)
 		return
 	}
-	r.tx = tx
 	if tx.Request().IsInvite() {
 		_ = tx.Reply(sip.StatusTrying, "Trying")
 	}
 	p.resolve(r, func(f *sipstack.Flow, err error) {
 		if err != nil {
 			p.refuse(tx, refusalOf(err))
+			p.finished(r, refusalOf(err).code)
 			return
 		}
 		r.to = f
@@ -206,11 +208,11 @@ func (p *Proxy) ServeACK(req *sip.Request, from *sipstack.Flow) {
 		}
 		r.to = f
 		body, err := p.requestBody(r)
+		_ = p.stack.SendACK(p.outgoing(r, body), f)
 		if err != nil {
 			p.log.Info("answer in ACK refused", "sip_call_id", value(req, "Call-ID"), "err", err)
 			r.call.hangUp("not acceptable", offeranswer.Caller, offeranswer.Callee)
 		}
-		_ = p.stack.SendACK(p.outgoing(r, body), f)
 	})
 }
 

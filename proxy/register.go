@@ -17,12 +17,12 @@ func (p *Proxy) bind(r *routed, out *sip.Request) func(sip.Header) sip.Header {
 	if lists(r.req, "Supported", "path") || lists(r.req, "Supported", "outbound") {
 		path := "<" + ownURI(text, r.to) + ";ob>"
 		out.AppendHeader(sip.NewHeader("Path", path))
-		return func(h sip.Header) sip.Header { return editRequest(r.req, h) }
+		return editRequest
 	}
 	return func(h sip.Header) sip.Header {
 		c, ok := h.(*sip.ContactHeader)
 		if !ok || c.Address.Wildcard {
-			return editRequest(r.req, h)
+			return editRequest(h)
 		}
 		own := withoutSecrets(c)
 		p.rememberContact(r.from, own.Address)

@@ -134,10 +134,10 @@ func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 // route decides where a request goes. It looks nothing up.
 func (p *Proxy) route(req *sip.Request, from *sipstack.Flow) (*routed, *refusal) {
 	own := p.stripRoutes(req)
-	if own.strange {
-		return nil, refusedToken
-	}
 	r := &routed{req: req, from: from, uri: *req.Recipient.Clone(), routes: own.rest}
+	if own.strange {
+		return r, refusedToken
+	}
 	if tag := tagOf(req.To().Params); tag != "" {
 		if done, refusal := p.routeInDialog(r, own); done || refusal != nil {
 			return r, refusal
@@ -164,12 +164,11 @@ func (p *Proxy) routeInDialog(r *routed, own ownRoutes) (done bool, _ *refusal) 
 		}
 		return false, nil
 	}
-	r.call = c
 	side, ok := c.sender(p, r.req, r.from)
 	if !ok {
 		return false, refusedToken
 	}
-	r.side = side
+	r.call, r.side = c, side
 	return true, c.destination(p, r)
 }
 
@@ -177,6 +176,9 @@ func (p *Proxy) routeInDialog(r *routed, own ownRoutes) (done bool, _ *refusal) 
 // rewritten contacts in the Request-URI.
 func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 	for _, k := range own.tokens {
+		if k.call != 0 {
+			return false, refusedToken // of a dialog: no way in for anything else
+		}
 		if k.flow == 0 {
 			continue
 		}
@@ -217,13 +219,13 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 // Request-URI.
 func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 	var err error
+	inDialog := tagOf(r.req.To().Params) != ""
 	switch hop, found := p.policy.outboundFor(r.uri.Host); {
 	case len(r.routes) > 0:
 		first := &r.routes[0].Address
-		_, mine := p.tokens.decode(first.User) // a spiral: the request comes back to us
-		r.trust = mine == nil
 		r.hop, err = hopOf(first)
-	case own.wish != nil:
+		r.trust = p.spiral(first)
+	case own.wish != nil && !(inDialog && len(own.tokens) > 0): // inside a dialog the route set holds, even an empty one
 		r.hop, err = hopOf(own.wish)
 	case p.self(&r.uri) && r.req.Method == sip.OPTIONS:
 		return forUs
@@ -245,6 +247,13 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 		return refusalOf(err)
 	}
 	return nil
+}
+
+// spiral tells whether a Route is ours in name and in deed: the token says nothing of the host beside it.
+func (p *Proxy) spiral(u *sip.Uri) bool {
+	_, err := p.tokens.decode(u.User)
+	_, maddr := param(u.UriParams, "maddr")
+	return err == nil && !maddr && p.self(u)
 }
 
 // trusts tells whether a request from the telephone side to the telephone side
