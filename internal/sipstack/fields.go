@@ -28,9 +28,18 @@ var known = []struct {
 	name string
 	kind kind
 }{
-	{"Via", kindVia}, {"From", kindFrom}, {"To", kindTo}, {"Call-ID", kindCallID}, {"CSeq", kindCSeq},
-	{"Max-Forwards", kindMaxForwards}, {"Content-Length", kindContentLength}, {"Content-Type", kindContentType},
-	{"Contact", kindContact}, {"Route", kindRoute}, {"Record-Route", kindRecordRoute}, {"Path", kindPath},
+	{"Via", kindVia},
+	{"From", kindFrom},
+	{"To", kindTo},
+	{"Call-ID", kindCallID},
+	{"CSeq", kindCSeq},
+	{"Max-Forwards", kindMaxForwards},
+	{"Content-Length", kindContentLength},
+	{"Content-Type", kindContentType},
+	{"Contact", kindContact},
+	{"Route", kindRoute},
+	{"Record-Route", kindRecordRoute},
+	{"Path", kindPath},
 }
 
 // compact gives the full names of the one-letter ones (IANA's registry of SIP

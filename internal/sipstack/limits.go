@@ -16,7 +16,9 @@ type Limits struct {
 	Routes        int // Route values: 32; as many Record-Routes
 	Body          int // octets of the body: 49,152
 
-	ConnectionsPerAddress int           // TCP and WebSocket connections from one address: 100
+	// ConnectionsPerAddress are TCP and WebSocket connections from one address: 100. Loopback, from where a reverse
+	// proxy brings everybody, has no cap of its own unless this is set.
+	ConnectionsPerAddress int
 	Connections           int           // in all, for each listener: 20,000
 	Handshake             time.Duration // TLS and HTTP upgrade, first octets of a message to its last: 10 s
 	Connect               time.Duration // opening a TCP connection: 5 s
@@ -77,6 +79,7 @@ func (l Limits) withDefaults() Limits {
 // census counts the connections of a listener by remote address.
 type census struct {
 	each, all int // how many are let in
+	loopback  int // likewise, from a loopback address
 
 	mu    sync.Mutex
 	total int
@@ -86,7 +89,11 @@ type census struct {
 func (c *census) enter(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.total >= c.all || c.by[a] >= c.each {
+	each := c.each
+	if a.IsLoopback() {
+		each = c.loopback
+	}
+	if c.total >= c.all || c.by[a] >= each {
 		return false
 	}
 	if c.by == nil {

@@ -37,7 +37,10 @@ const udpReadBuffer = 4 << 20
 func (l *Listener) open(addr netip.AddrPort) (err error) {
 	l.ended = make(chan struct{})
 	limits := l.stack.limits
-	l.census.each, l.census.all = limits.ConnectionsPerAddress, limits.Connections
+	l.census.each, l.census.all, l.census.loopback = limits.ConnectionsPerAddress, limits.Connections, limits.ConnectionsPerAddress
+	if l.stack.cfg.Limits.ConnectionsPerAddress == 0 {
+		l.census.loopback = limits.Connections
+	}
 	family := "4"
 	if addr.Addr().Is6() {
 		family = "6"

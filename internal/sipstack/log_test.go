@@ -18,10 +18,14 @@ func TestRedacted(t *testing.T) {
 	}{
 		{"credentials", text("REGISTER sip:example.com SIP/2.0", `Authorization: Digest username="alice",`, ` response="s3cret"`, "Subject: kept", "proxy-authorization: s3cret",
 			"www-authenticate : Digest s3cret"), []string{"REGISTER", "Subject: kept", "Authorization: ***"}},
-		{"ha1", text("INVITE sip:a:s3cret@h:5060;x=y SIP/2.0", `m: "A"<sip:a@h:5060;transport=wss>;impi=s3cret;HA1=0123456789abcdef;expires=3`),
-			[]string{"sip:a:***@h:5060;x=y", "<sip:a@h:5060;transport=wss>", "expires=3", "HA1=***"}},
-		{"SDP", text("INVITE sip:a@h SIP/2.0", "c: application/sdp") + "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:s3cret\r\nA=CRYPTO:1 AES inline:WVNfX19zZW1jdGw\r\nk=clear:d5 keys\r\na=sendrecv\r\n",
-			[]string{"v=0", "a=ice-ufrag:abcd", "a=ice-pwd:***", "a=sendrecv"}},
+		{
+			"ha1", text("INVITE sip:a:s3cret@h:5060;x=y SIP/2.0", `m: "A"<sip:a@h:5060;transport=wss>;impi=s3cret;HA1=0123456789abcdef;expires=3`),
+			[]string{"sip:a:***@h:5060;x=y", "<sip:a@h:5060;transport=wss>", "expires=3", "HA1=***"},
+		},
+		{
+			"SDP", text("INVITE sip:a@h SIP/2.0", "c: application/sdp") + "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:s3cret\r\nA=CRYPTO:1 AES inline:WVNfX19zZW1jdGw\r\nk=clear:d5 keys\r\na=sendrecv\r\n",
+			[]string{"v=0", "a=ice-ufrag:abcd", "a=ice-pwd:***", "a=sendrecv"},
+		},
 		{"text", text("MESSAGE sip:a@h SIP/2.0", "Content-Type: text/plain") + "hello darling", []string{"[13 octets]"}},
 		{"digits", text("INFO sip:a@h SIP/2.0", "Content-Type: application/dtmf-relay") + "Signal=5", []string{"[8 octets]"}},
 		{"bare line feeds", "MESSAGE sip:a@h SIP/2.0\nAuthorization: s3cret\n\nhello darling", []string{"MESSAGE"}},
