@@ -288,8 +288,11 @@ func TestPayloadTypesAreTranslated(t *testing.T) {
 		from     offeranswer.Side
 		in, want uint8
 	}{
-		{offeranswer.Caller, 111, 96}, {offeranswer.Caller, 110, 97},
-		{offeranswer.Callee, 96, 111}, {offeranswer.Callee, 97, 110}, {offeranswer.Callee, 111, 111},
+		{offeranswer.Caller, 111, 96},
+		{offeranswer.Caller, 110, 97},
+		{offeranswer.Callee, 96, 111},
+		{offeranswer.Callee, 97, 110},
+		{offeranswer.Callee, 111, 111},
 	} {
 		got := s.flowsAs(test.from, test.in)
 		if got.PayloadType != test.want {

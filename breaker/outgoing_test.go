@@ -29,42 +29,54 @@ func TestOutgoing(t *testing.T) {
 		packets []in // the first one has nothing before it
 	}{
 		{"steady", []in{
-			{0, a, 65534, 100, false, false, 0, 0, true}, {20 * ms, a, 65535, 260, false, false, 1, 160, true},
-			{40 * ms, a, 0, 420, false, false, 1, 160, true}, {60 * ms, a, 1, 580, false, false, 1, 160, true},
+			{0, a, 65534, 100, false, false, 0, 0, true},
+			{20 * ms, a, 65535, 260, false, false, 1, 160, true},
+			{40 * ms, a, 0, 420, false, false, 1, 160, true},
+			{60 * ms, a, 1, 580, false, false, 1, 160, true},
 		}},
 		{"loss and late arrival", []in{
-			{0, a, 10, 0, false, false, 0, 0, true}, {40 * ms, a, 12, 320, false, false, 2, 320, true},
-			{41 * ms, a, 11, 160, false, false, -1, -160, true}, {60 * ms, a, 13, 480, false, false, 2, 320, true},
+			{0, a, 10, 0, false, false, 0, 0, true},
+			{40 * ms, a, 12, 320, false, false, 2, 320, true},
+			{41 * ms, a, 11, 160, false, false, -1, -160, true},
+			{60 * ms, a, 13, 480, false, false, 2, 320, true},
 		}},
 		{"repetition", []in{
-			{0, a, 10, 0, false, false, 0, 0, true}, {1 * ms, a, 10, 0, false, true, 0, 0, true},
-			{20 * ms, a, 11, 160, false, false, 1, 160, true}, {21 * ms, a, 10, 0, false, true, 0, 0, true},
+			{0, a, 10, 0, false, false, 0, 0, true},
+			{1 * ms, a, 10, 0, false, true, 0, 0, true},
+			{20 * ms, a, 11, 160, false, false, 1, 160, true},
+			{21 * ms, a, 10, 0, false, true, 0, 0, true},
 		}},
 		{"too late", []in{
-			{0, a, 100, 0, false, false, 0, 0, true}, {20 * ms, a, 200, 160, false, false, 100, 160, true},
+			{0, a, 100, 0, false, false, 0, 0, true},
+			{20 * ms, a, 200, 160, false, false, 100, 160, true},
 			{21 * ms, a, 130, 0, false, true, 0, 0, true},
 		}},
 		{"another source", []in{
-			{0, a, 10, 5000, false, false, 0, 0, true}, {20 * ms, b, 60000, 77, false, false, 1, 160, false},
+			{0, a, 10, 5000, false, false, 0, 0, true},
+			{20 * ms, b, 60000, 77, false, false, 1, 160, false},
 			{40 * ms, b, 60001, 237, false, false, 1, 160, true},
 		}},
 		{"another source after a pause", []in{
 			{0, a, 10, 5000, false, false, 0, 0, true}, {time.Second, b, 1, 77, false, false, 1, 8000, false},
 		}},
 		{"late packet of the former source", []in{
-			{0, a, 10, 5000, false, false, 0, 0, true}, {20 * ms, b, 1, 77, false, false, 1, 160, false},
-			{25 * ms, a, 11, 5160, false, true, 0, 0, true}, {40 * ms, b, 2, 237, false, false, 1, 160, true},
+			{0, a, 10, 5000, false, false, 0, 0, true},
+			{20 * ms, b, 1, 77, false, false, 1, 160, false},
+			{25 * ms, a, 11, 5160, false, true, 0, 0, true},
+			{40 * ms, b, 2, 237, false, false, 1, 160, true},
 			{600 * ms, a, 40, 9000, false, false, 1, 4480, false}, // the former one has come back
 		}},
 		{"the source starts anew", []in{
-			{0, a, 10, 0, false, false, 0, 0, true}, {20 * ms, a, 30000, 9, false, false, 1, 160, false},
+			{0, a, 10, 0, false, false, 0, 0, true},
+			{20 * ms, a, 30000, 9, false, false, 1, 160, false},
 			{40 * ms, a, 30001, 169, false, false, 1, 160, true},
 		}},
 		{"resume after hold", []in{
 			{0, a, 10, 0, false, false, 0, 0, true}, {2 * time.Second, a, 110, 16000, true, false, 1, 16000, false},
 		}},
 		{"late packet after a resume", []in{
-			{0, a, 10, 0, false, false, 0, 0, true}, {20 * ms, a, 12, 320, true, false, 1, 160, false},
+			{0, a, 10, 0, false, false, 0, 0, true},
+			{20 * ms, a, 12, 320, true, false, 1, 160, false},
 			{21 * ms, a, 11, 160, false, true, 0, 0, true},
 		}},
 	}

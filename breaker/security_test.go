@@ -309,8 +309,12 @@ func TestForbiddenTargets(t *testing.T) {
 	victim := listen(t)
 	defer victim.Close()
 	for _, test := range []struct{ name, address, port string }{
-		{"unspecified", "0.0.0.0", "4000"}, {"multicast", "224.0.0.1", "4000"}, {"broadcast", "255.255.255.255", "4000"},
-		{"metadata", "169.254.169.254", "4000"}, {"low port", "127.0.0.1", "22"}, {"own port", "127.0.0.1", "own"},
+		{"unspecified", "0.0.0.0", "4000"},
+		{"multicast", "224.0.0.1", "4000"},
+		{"broadcast", "255.255.255.255", "4000"},
+		{"metadata", "169.254.169.254", "4000"},
+		{"low port", "127.0.0.1", "22"},
+		{"own port", "127.0.0.1", "own"},
 		{"own web port", "127.0.0.1", "web"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -64,13 +64,17 @@ func TestLatch(t *testing.T) {
 		)},
 		{"learning: trial too fast", true, "192.0.2.1", []step{
 			{signal: signalled},
-			{at: 0, from: otherPort, ssrc: 1, seq: 1}, {at: 1, from: otherPort, ssrc: 1, seq: 2}, {at: 2, from: otherPort, ssrc: 1, seq: 3},
-			{at: 3, from: otherPort, ssrc: 1, seq: 4}, {at: 4, from: otherPort, ssrc: 1, seq: 5},
+			{at: 0, from: otherPort, ssrc: 1, seq: 1},
+			{at: 1, from: otherPort, ssrc: 1, seq: 2},
+			{at: 2, from: otherPort, ssrc: 1, seq: 3},
+			{at: 3, from: otherPort, ssrc: 1, seq: 4},
+			{at: 4, from: otherPort, ssrc: 1, seq: 5},
 		}},
 		{"learning: the signalled one wins a trial under way", true, "192.0.2.1", join(
 			[]step{
 				{signal: signalled},
-				{at: 0, from: otherPort, ssrc: 1, seq: 1}, {at: 20, from: otherPort, ssrc: 1, seq: 2},
+				{at: 0, from: otherPort, ssrc: 1, seq: 1},
+				{at: 20, from: otherPort, ssrc: 1, seq: 2},
 				{at: 21, from: signalled, ssrc: 2, seq: 1, want: true},
 			}, five(40, otherPort, 1, 3, false), five(900, otherPort, 1, 8, false),
 		)},
@@ -92,9 +96,12 @@ func TestLatch(t *testing.T) {
 		)},
 		{"learning: sprayers do not restart a trial", true, "192.0.2.1", []step{
 			{signal: signalled},
-			{at: 0, from: otherPort, ssrc: 1, seq: 1}, {at: 1, from: "198.51.100.7:5555", ssrc: 9, seq: 1},
-			{at: 20, from: otherPort, ssrc: 1, seq: 2}, {at: 40, from: otherPort, ssrc: 1, seq: 3},
-			{at: 60, from: otherPort, ssrc: 1, seq: 4}, {at: 61, from: "198.51.100.7:5555", ssrc: 9, seq: 2},
+			{at: 0, from: otherPort, ssrc: 1, seq: 1},
+			{at: 1, from: "198.51.100.7:5555", ssrc: 9, seq: 1},
+			{at: 20, from: otherPort, ssrc: 1, seq: 2},
+			{at: 40, from: otherPort, ssrc: 1, seq: 3},
+			{at: 60, from: otherPort, ssrc: 1, seq: 4},
+			{at: 61, from: "198.51.100.7:5555", ssrc: 9, seq: 2},
 			{at: 80, from: otherPort, ssrc: 1, seq: 5, want: true},
 		}},
 		{"learning: the NAT gives another port", true, "192.0.2.1", []step{
@@ -107,8 +114,11 @@ func TestLatch(t *testing.T) {
 			{at: 640, from: otherPort, ssrc: 7, seq: 132, want: true},
 		}},
 		{"re-offer elsewhere", false, "192.0.2.1", []step{
-			{signal: signalled}, {from: signalled, want: true},
-			{at: 20, signal: stranger}, {at: 21, from: signalled}, {at: 22, from: stranger, want: true},
+			{signal: signalled},
+			{from: signalled, want: true},
+			{at: 20, signal: stranger},
+			{at: 21, from: signalled},
+			{at: 22, from: stranger, want: true},
 		}},
 		{"re-offer of the same keeps what was learnt", true, "192.0.2.1", join(
 			[]step{{signal: signalled}}, five(0, otherPort, 1, 1, true),

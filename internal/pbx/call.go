@@ -344,8 +344,10 @@ func (c *call) bye() error {
 	}
 	c.localSeq++
 	callID, hops := sip.CallIDHeader(c.id.callID), sip.MaxForwardsHeader(70)
-	for _, h := range []sip.Header{&hops, sip.HeaderClone(c.local), sip.HeaderClone(c.remote), &callID,
-		&sip.CSeqHeader{SeqNo: c.localSeq, MethodName: sip.BYE}} {
+	for _, h := range []sip.Header{
+		&hops, sip.HeaderClone(c.local), sip.HeaderClone(c.remote), &callID,
+		&sip.CSeqHeader{SeqNo: c.localSeq, MethodName: sip.BYE},
+	} {
 		req.AppendHeader(h)
 	}
 	req.SetBody(nil)

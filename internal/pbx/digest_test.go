@@ -135,8 +135,18 @@ func TestNonceCount(t *testing.T) {
 		count int
 		want  verdict
 	}{
-		{1, granted}, {1, stale}, {3, granted}, {2, granted}, {2, stale}, {3, stale},
-		{100, granted}, {100 - nonceWindow, stale}, {100 - nonceWindow + 1, granted}, {1000, granted}, {999, granted}, {100, stale},
+		{1, granted},
+		{1, stale},
+		{3, granted},
+		{2, granted},
+		{2, stale},
+		{3, stale},
+		{100, granted},
+		{100 - nonceWindow, stale},
+		{100 - nonceWindow + 1, granted},
+		{1000, granted},
+		{999, granted},
+		{100, stale},
 	} {
 		if _, got := a.check("REGISTER", []string{try(t, chal, "1000", "secret", step.count, nil)}, here); got != step.want {
 			t.Errorf("step %d, count %d: got %v, want %v", i, step.count, got, step.want)

@@ -46,8 +46,12 @@ func TestRegistrar(t *testing.T) {
 	}{
 		{"query", []step{{"a", 1, 0, nil, nil, nil}}},
 		{"expires header and parameter", []step{
-			{"a", 1, 0, []string{"Contact: <sip:x@192.0.2.7:5062>", "Contact: <sip:y@192.0.2.7>;expires=90", "Expires: 120"}, nil,
-				[]string{"sip:x@192.0.2.7:5062 120", "sip:y@192.0.2.7 90"}},
+			{
+				"a", 1, 0,
+				[]string{"Contact: <sip:x@192.0.2.7:5062>", "Contact: <sip:y@192.0.2.7>;expires=90", "Expires: 120"},
+				nil,
+				[]string{"sip:x@192.0.2.7:5062 120", "sip:y@192.0.2.7 90"},
+			},
 			{"b", 1, 30 * time.Second, nil, nil, []string{"sip:x@192.0.2.7:5062 90", "sip:y@192.0.2.7 60"}},
 			{"b", 2, 61 * time.Second, nil, nil, []string{"sip:x@192.0.2.7:5062 29"}},
 		}},
@@ -58,8 +62,12 @@ func TestRegistrar(t *testing.T) {
 			{"a", 4, 0, []string{"Contact: <sip:x@h>"}, nil, []string{"sip:x@h 3600"}},
 		}},
 		{"refresh and removal", []step{
-			{"a", 1, 0, []string{"Contact: <sip:x@h;transport=udp>;expires=60", "Contact: <sip:x@h>;expires=70"}, nil,
-				[]string{"sip:x@h;transport=udp 60", "sip:x@h 70"}},
+			{
+				"a", 1, 0,
+				[]string{"Contact: <sip:x@h;transport=udp>;expires=60", "Contact: <sip:x@h>;expires=70"},
+				nil,
+				[]string{"sip:x@h;transport=udp 60", "sip:x@h 70"},
+			},
 			{"a", 2, 0, []string{"Contact: <sip:x@H>;expires=80"}, nil, []string{"sip:x@h;transport=udp 60", "sip:x@H 80"}},
 			{"a", 3, 0, []string{"Contact: <sip:x@h>;expires=0"}, nil, []string{"sip:x@h;transport=udp 60"}},
 		}},
@@ -78,8 +86,12 @@ func TestRegistrar(t *testing.T) {
 		{"an instance replaces its older binding", []step{
 			{"a", 1, 0, []string{"Contact: <sip:x@old.invalid>;expires=60" + instance}, nil, []string{"sip:x@old.invalid 60"}},
 			{"b", 1, 0, []string{"Contact: <sip:y@new.invalid>;expires=60" + instance}, nil, []string{"sip:y@new.invalid 60"}},
-			{"c", 1, 0, []string{`Contact: <sip:z@new.invalid>;expires=60;+sip.instance="<urn:uuid:2>";reg-id=1`}, nil,
-				[]string{"sip:y@new.invalid 60", "sip:z@new.invalid 60"}},
+			{
+				"c", 1, 0,
+				[]string{`Contact: <sip:z@new.invalid>;expires=60;+sip.instance="<urn:uuid:2>";reg-id=1`},
+				nil,
+				[]string{"sip:y@new.invalid 60", "sip:z@new.invalid 60"},
+			},
 		}},
 		{"foreign schemes", []step{
 			{"a", 1, 0, []string{"Contact: <sips:x@h>"}, errBadContact, nil},

@@ -12,8 +12,10 @@ import (
 
 // pageOptions are for the gateway's own page and the users of its PBX.
 func pageOptions(g *Gateway, more BrowserOptions) BrowserOptions {
-	o := BrowserOptions{"page": "phone", "url": g.Page(), "domain": GatewayRealm, "timeout": "40",
-		"user": "1000", "password": GatewayPassword("1000"), "user2": "1001", "password2": GatewayPassword("1001")}
+	o := BrowserOptions{
+		"page": "phone", "url": g.Page(), "domain": GatewayRealm, "timeout": "40",
+		"user": "1000", "password": GatewayPassword("1000"), "user2": "1001", "password2": GatewayPassword("1001"),
+	}
 	maps.Copy(o, more)
 	return o
 }
@@ -29,8 +31,10 @@ func TestIntegrationPhonePage(t *testing.T) {
 // calls baresip and hangs up.
 func TestIntegrationPhonePageAndTelephone(t *testing.T) {
 	g := demo(t)
-	phone := StartBaresip(t, BaresipOptions{User: "1002", Password: GatewayPassword("1002"), Registrar: g.PBXAddr(),
-		Domain: GatewayRealm, Tone: 500, Codecs: "opus/48000/2,PCMU/8000/1"})
+	phone := StartBaresip(t, BaresipOptions{
+		User: "1002", Password: GatewayPassword("1002"), Registrar: g.PBXAddr(),
+		Domain: GatewayRealm, Tone: 500, Codecs: "opus/48000/2,PCMU/8000/1",
+	})
 
 	page := StartBrowser(t, pageOptions(g, BrowserOptions{"hear": "500", "keys": "12#", "end": "remote"}), "incoming")
 	page.Await(t, "registered", time.Minute)
@@ -68,8 +72,10 @@ func TestIntegrationBarePages(t *testing.T) {
 	}
 	for _, page := range []string{"jssip", "sipjs"} {
 		t.Run(page, func(t *testing.T) {
-			o := BrowserOptions{"page": page, "server": g.URL(), "domain": KamailioDomain, "timeout": "40",
-				"user": page + "-a", "password": "any", "user2": page + "-b", "password2": "any"}
+			o := BrowserOptions{
+				"page": page, "server": g.URL(), "domain": KamailioDomain, "timeout": "40",
+				"user": page + "-a", "password": "any", "user2": page + "-b", "password2": "any",
+			}
 			StartBrowser(t, o, "bare").Succeeds(t, 2*time.Minute)
 			g.AwaitIdle(t, 30*time.Second)
 		})

@@ -20,7 +20,7 @@
 // is kept in a [Log], which is printed when the test fails.
 //
 // Nothing here has a fixed port. [FreePort] binds to port 0, notes what the kernel gave, and
-// hands each number out once in the life of the test binary; configuration files with the numbers
+// gives the number to nobody else until the test has ended; configuration files with the numbers
 // in them are generated into t.TempDir(). Everything listens on 127.0.0.1.
 //
 // Readiness is a condition of the peer and never a pause: the kernel lists the socket as the

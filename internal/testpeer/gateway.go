@@ -50,8 +50,8 @@ func GatewayPassword(user string) string { return "secret-" + user }
 func NewGatewayConfig(t testing.TB) GatewayConfig {
 	t.Helper()
 	c := GatewayConfig{UDP: FreePort(t), TCP: FreePort(t), WS: FreePort(t), WSS: FreePort(t), HTTP: FreePort(t), PBX: FreePort(t), WebRTC: FreePorts(t, 4)}
-	c.RTP = FreePorts(t, 200)
-	c.RTPLast = c.RTP + 199
+	c.RTP = FreePorts(t, 80)
+	c.RTPLast = c.RTP + 79
 	return c
 }
 

@@ -48,8 +48,10 @@ func startKamailio(t testing.TB, ws int) *Kamailio {
 		t.Fatal(err)
 	}
 	k := &Kamailio{Port: FreePort(t), WS: ws}
-	args := []string{"-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"),
-		"-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port)}
+	args := []string{
+		"-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"),
+		"-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port),
+	}
 	if ws != 0 {
 		args = append(args, "-A", fmt.Sprintf("WSPORT=%d", ws))
 	}

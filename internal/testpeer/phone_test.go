@@ -58,9 +58,11 @@ type phoneOptions struct {
 // newPhone opens the WebSocket. It is closed at the test's end, or earlier by close or lose.
 func newPhone(t testing.TB, o phoneOptions) *phone {
 	t.Helper()
-	p := &phone{t: t, o: o, host: token(12) + ".invalid", user: token(8), registration: token(22),
+	p := &phone{
+		t: t, o: o, host: token(12) + ".invalid", user: token(8), registration: token(22),
 		instance: "8f1fa16a-1165-4a96-8341-785b1ef2" + token(2) + "01",
-		incoming: make(chan *call, 64), pending: map[string]transaction{}, calls: map[string]*call{}}
+		incoming: make(chan *call, 64), pending: map[string]transaction{}, calls: map[string]*call{},
+	}
 	if o.sipml5 {
 		p.host, p.user = "df7jal23ls0d.invalid", o.user // the same for every sipML5 page in the world
 	}
@@ -77,8 +79,10 @@ func (p *phone) connect() {
 	if p.o.origin != "" {
 		h.Set("Origin", p.o.origin)
 	}
-	dialer := websocket.Dialer{Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the demo's certificate is nobody's
+	dialer := websocket.Dialer{
+		Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	} // the demo's certificate is nobody's
 	ws, response, err := dialer.DialContext(p.t.Context(), p.o.url, h)
 	if err != nil {
 		p.t.Fatalf("WebSocket %s: %v (%v)", p.o.url, err, response)

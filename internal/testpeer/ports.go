@@ -15,7 +15,7 @@ import (
 // loopback is where every peer listens.
 const loopback = "127.0.0.1"
 
-// handed keeps the numbers already given to a peer, which need not have bound them yet.
+// handed keeps the numbers given to the peers of running tests, which need not have bound them yet.
 var handed = struct {
 	sync.Mutex
 	ports map[int]bool
@@ -36,6 +36,14 @@ func reserve(first, n int) bool {
 	return true
 }
 
+func release(first, n int) {
+	handed.Lock()
+	defer handed.Unlock()
+	for p := first; p < first+n; p++ {
+		delete(handed.ports, p)
+	}
+}
+
 // bindable tells whether UDP and TCP are both free on n consecutive ports of the loopback address.
 func bindable(first, n int) bool {
 	for p := first; p < first+n; p++ {
@@ -54,7 +62,8 @@ func bindable(first, n int) bool {
 	return true
 }
 
-// FreePort returns a port that is free for UDP and TCP on 127.0.0.1, and not given out before.
+// FreePort returns a port that is free for UDP and TCP on 127.0.0.1 and nobody else's until the test
+// has ended.
 func FreePort(t testing.TB) int { return FreePorts(t, 1) }
 
 // FreePorts returns the first of n consecutive free ports; of more than one, an even one, as RTP
@@ -70,9 +79,14 @@ func FreePorts(t testing.TB, n int) int {
 		if n == 1 {
 			first = kernelsChoice(t)
 		}
-		if bindable(first, n) && reserve(first, n) {
+		if !reserve(first, n) {
+			continue
+		}
+		if bindable(first, n) {
+			t.Cleanup(func() { release(first, n) }) // after the end of the process that it is for
 			return first
 		}
+		release(first, n)
 	}
 	t.Fatalf("found no %d free ports in a row", n)
 	return 0

@@ -216,8 +216,10 @@ func TestIntegrationSIPpCallsThroughPBX(t *testing.T) {
 	g := demo(t)
 	p := g.user(t, "1000")
 	p.register(600)
-	uac := StartSIPp(t, "uac-account", SIPpOptions{Remote: g.PBXAddr(), User: "1000",
-		Account: "1003", Password: GatewayPassword("1003"), Domain: GatewayRealm})
+	uac := StartSIPp(t, "uac-account", SIPpOptions{
+		Remote: g.PBXAddr(), User: "1000",
+		Account: "1003", Password: GatewayPassword("1003"), Domain: GatewayRealm,
+	})
 	c := p.accept()
 	c.ring()
 	c.answer(newWebMedia(t, 700))

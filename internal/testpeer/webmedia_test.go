@@ -120,8 +120,10 @@ func newWebMedia(t testing.TB, tone float64, codecs ...string) *webMedia {
 	if len(codecs) == 0 {
 		codecs = []string{"opus", "G722", "PCMU", "PCMA", "dtmf48", "dtmf"}
 	}
-	m := &webMedia{t: t, codecs: codecs, tone: tone, direction: "sendrecv", ssrc: mrand.Uint32(),
-		ufrag: token(4), pwd: token(24), in: received{ssrcs: map[uint32]bool{}, payloads: map[uint8]int{}}}
+	m := &webMedia{
+		t: t, codecs: codecs, tone: tone, direction: "sendrecv", ssrc: mrand.Uint32(),
+		ufrag: token(4), pwd: token(24), in: received{ssrcs: map[uint32]bool{}, payloads: map[uint8]int{}},
+	}
 	// No test's context: the peer lives until close, which tests call in the middle, too.
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	gathered := make(chan struct{})
