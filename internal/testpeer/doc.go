@@ -1,7 +1,8 @@
 // Package testpeer starts the programs that a gateway meets in the field, so that integration
 // tests talk to implementations that we did not write: SIPp as a UAS and a UAC, baresip as a
-// telephone, Kamailio as a registrar and record-routing proxy, and the gateway itself as a
-// process of its own, whose sockets and goroutines can then be counted from outside.
+// telephone, Kamailio as a registrar and record-routing proxy, Chromium with three pages (see
+// browser/README.md), and the gateway itself as a process of its own, whose sockets and
+// goroutines can then be counted from outside.
 //
 // Only tests import it. The tests themselves are TestIntegration… behind the build tag
 // "integration" and need the programs installed:
@@ -9,11 +10,13 @@
 //	go test -tags integration ./internal/testpeer/
 //
 // A test whose peer is not installed is skipped and says which; with TESTPEER_REQUIRE=1 in the
-// environment, as CI has it, an absent peer is a failure instead.
+// environment, as CI has it, an absent peer is a failure instead. TESTPEER_RACE=1 builds the gateway
+// with the race detector, TESTPEER_GATEWAY names a gateway that is built already, and ARTIFACTS is
+// where the logs of failed tests and the browser's screenshots go.
 //
 // # Who owns what
 //
-// A starter (StartGateway, StartSIPp, StartBaresip, StartKamailio) takes the test that needs the
+// A starter ([StartGateway], [StartSIPp], [StartBaresip], [StartKamailio], [StartBrowser]) takes the test that needs the
 // peer, returns when the peer is able to serve, and ends the process at the test's Cleanup: by its
 // own process group, politely first (SIGTERM), then SIGKILL. Each [Process] has one goroutine
 // that waits for its end and is itself awaited. Everything written to its output and error output
@@ -34,4 +37,6 @@
 // media: an ICE agent in the controlling role, DTLS-SRTP, one tone sent and the other side's
 // spectrum looked at. It is what makes 500 calls in a minute possible; that a real browser works
 // as well is shown by the pages under browser/.
+//
+// SIP: RFC 3261, 3264, 5626, 5627, 7118. Media: RFC 3550, 5763, 5764, 7983, 8445.
 package testpeer

@@ -218,11 +218,12 @@ var build = sync.OnceValues(func() (string, error) {
 // built is the folder that build made.
 var built string
 
-// Main runs a package's tests and removes what StartGateway built. It is for TestMain.
+// Main runs a package's tests, removes what StartGateway built, and returns the exit status. It is
+// for TestMain.
 //
 // Tests with peers mostly wait, for rings and pauses of the peers, so that more of them run at a time
 // than the machine has cores, unless -parallel says otherwise.
-func Main(m *testing.M) {
+func Main(m *testing.M) int {
 	flag.Parse()
 	chosen := false
 	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
@@ -235,5 +236,5 @@ func Main(m *testing.M) {
 	if built != "" {
 		os.RemoveAll(built)
 	}
-	os.Exit(code)
+	return code
 }
