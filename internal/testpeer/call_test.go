@@ -216,7 +216,9 @@ func (c *call) end() {
 func (c *call) ring() { c.p.respond(c.invite, 180, "Ringing", c.localTag, "") }
 
 func (c *call) answer(m *webMedia) {
+	c.mu.Lock() // request reads it after note, which locks
 	c.media = m
+	c.mu.Unlock()
 	c.p.respond(c.invite, 200, "OK", c.localTag, c.describe(c.invite.body))
 }
 

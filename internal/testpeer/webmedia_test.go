@@ -52,7 +52,6 @@ type webMedia struct {
 	mu        sync.Mutex // guards what follows
 	version   int
 	remote    *webSDP
-	client    bool // DTLS role
 	direction string
 	tone      float64
 	payload   uint8
@@ -259,7 +258,6 @@ func (m *webMedia) setRemote(d *webSDP, client bool) error {
 		}
 		return nil
 	}
-	m.client = client
 	for _, c := range d.candidates {
 		candidate, err := ice.UnmarshalCandidate(c)
 		if err != nil {
@@ -269,35 +267,36 @@ func (m *webMedia) setRemote(d *webSDP, client bool) error {
 			return fmt.Errorf("candidate %q: %w", c, err)
 		}
 	}
-	m.tasks.Go(m.run)
+	m.tasks.Go(func() { m.run(d, client) })
 	return nil
 }
 
-// run connects, then sends until close. It ends with the peer connection; close waits for it.
-func (m *webMedia) run() {
-	if err := m.transport(); err != nil && m.ctx.Err() == nil {
+// run connects to the author of the first description, then sends until close. It ends with the
+// peer connection; close waits for it.
+func (m *webMedia) run(d *webSDP, client bool) {
+	if err := m.transport(d, client); err != nil && m.ctx.Err() == nil {
 		m.mu.Lock()
 		m.failed = err
 		m.mu.Unlock()
 	}
 }
 
-func (m *webMedia) transport() error {
+func (m *webMedia) transport(d *webSDP, client bool) error {
 	setup, cancel := context.WithTimeout(m.ctx, 30*time.Second)
 	defer cancel()
-	conn, err := m.agent.Dial(setup, m.remote.ufrag, m.remote.pwd)
+	conn, err := m.agent.Dial(setup, d.ufrag, d.pwd)
 	if err != nil {
 		return fmt.Errorf("ICE: %w", err)
 	}
 	fromPeer := packetio.NewBuffer()
 	early := make(chan []byte, 64) // SRTP that overtakes the handshake's end
 	m.tasks.Go(func() { split(conn, fromPeer, early) })
-	secure, err := m.handshake(setup, &dtlsConn{Buffer: fromPeer, ice: conn})
+	secure, err := handshake(setup, &dtlsConn{Buffer: fromPeer, ice: conn}, d.fingerprint, client)
 	if err != nil {
 		return fmt.Errorf("DTLS: %w", err)
 	}
 	defer secure.Close() // close_notify, as a browser sends
-	encrypt, decrypt, err := contexts(secure, m.client)
+	encrypt, decrypt, err := contexts(secure, client)
 	if err != nil {
 		return err
 	}
@@ -309,14 +308,14 @@ func (m *webMedia) transport() error {
 	return nil
 }
 
-func (m *webMedia) handshake(ctx context.Context, c *dtlsConn) (*dtls.Conn, error) {
+func handshake(ctx context.Context, c *dtlsConn, theirs string, client bool) (*dtls.Conn, error) {
 	_, cert := identity()
 	options := []dtls.Option{
 		dtls.WithCertificates(cert), dtls.WithInsecureSkipVerify(true), dtls.WithLoggerFactory(silent), dtls.WithMTU(1200),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret), dtls.WithFlightInterval(200 * time.Millisecond),
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if len(raw) == 0 || !strings.EqualFold(fingerprint(raw[0]), m.remote.fingerprint) {
+			if len(raw) == 0 || !strings.EqualFold(fingerprint(raw[0]), theirs) {
 				return errors.New("the certificate is not that of the description (RFC 8122 §6.2)")
 			}
 			return nil
@@ -324,7 +323,7 @@ func (m *webMedia) handshake(ctx context.Context, c *dtlsConn) (*dtls.Conn, erro
 	}
 	var conn *dtls.Conn
 	var err error
-	if m.client {
+	if client {
 		conn, err = dtls.ClientWithOptions(c, c.RemoteAddr(), asClient(options)...)
 	} else {
 		conn, err = dtls.ServerWithOptions(c, c.RemoteAddr(), append(asServer(options), dtls.WithClientAuth(dtls.RequireAnyClientCert))...)
