@@ -43,7 +43,8 @@
 // answered with active unless the caller decides otherwise: RFC 5763 §5 prefers
 // it, and our ClientHello is one small datagram where Chromium's (with its
 // post-quantum key share) is two, which doubles what a lossy first second can
-// lose. In a re-offer the caller hands in the role that the running association
+// lose. The breaker does decide otherwise: as DTLS server it chooses the SRTP
+// profile, and takes AES-GCM. In a re-offer the caller hands in the role that the running association
 // has, since changing it would mean a new one (RFC 8842 §5.5).
 //
 // # What is refused

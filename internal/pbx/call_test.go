@@ -31,7 +31,7 @@ func (ph *phone) audio(m sip.Message) offeranswer.Media {
 	return d.Media[at]
 }
 
-// ended polls until no test call is left.
+// ended polls until no test call is left: the end of a call signals nobody, and its sockets are real, so time is, too.
 func ended(t *testing.T, p *PBX) {
 	t.Helper()
 	for deadline := time.Now().Add(patient); ; time.Sleep(time.Millisecond) {
