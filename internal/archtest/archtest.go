@@ -57,6 +57,8 @@ var Ranks = []Rule{
 	{Path: "proxy", Rank: 2},
 	{Path: "breaker", Rank: 2},
 	{Path: "internal/pbx", Rank: 2},
+	{Path: "internal/trunk", Rank: 2},
+	{Path: "internal/trace", Rank: 2},
 
 	{Path: "breaker/webrtc", Rank: 1},
 	{Path: "breaker/legacy", Rank: 1},
@@ -65,6 +67,10 @@ var Ranks = []Rule{
 	{Path: "breaker/wire", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
+	{Path: "internal/resolver", Rank: 0},
+	{Path: "internal/admission", Rank: 0},
+	{Path: "internal/digest", Rank: 0},
+	{Path: "internal/metrics", Rank: 0},
 	{Path: "www", Rank: 0},
 }
 
@@ -77,8 +83,11 @@ type Home struct {
 
 // Homes are the libraries with one home each.
 var Homes = []Home{
-	{"github.com/emiago/sipgo", []string{"internal/sipstack", "proxy", "internal/pbx"}},
-	{"github.com/icholy/digest", []string{"internal/pbx"}},
+	{"github.com/emiago/sipgo", []string{"internal/sipstack", "proxy", "internal/pbx", "internal/trunk", "internal/trace"}},
+	{"github.com/icholy/digest", []string{"internal/pbx", "internal/digest"}},
+	{"github.com/miekg/dns", []string{"internal/resolver"}},
+	{"github.com/go-jose/go-jose", []string{"internal/admission"}},
+	{"github.com/prometheus", []string{"internal/metrics"}},
 	{"github.com/gorilla/websocket", []string{"internal/sipstack"}},
 	{"github.com/pion/ice", []string{"breaker/webrtc"}},
 	{"github.com/pion/dtls", []string{"breaker/webrtc"}},
