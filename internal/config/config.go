@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 )
 
 // LevelFatal is the slog level of <debug-level>FATAL</debug-level>. Nothing is logged at it, so that it means silence.
@@ -14,7 +15,24 @@ const (
 	DefaultRTPPortMax = 39999
 	DefaultWebRTCPort = 10066
 	dnsPort           = 53
+
+	// DefaultOutboundProbe is how often outbound proxies are asked whether they live.
+	DefaultOutboundProbe = 30 * time.Second
+	// DefaultCallMaxDuration ends calls that somebody forgot, and bounds what one that nobody wanted can cost.
+	DefaultCallMaxDuration = 12 * time.Hour
+	// DefaultSessionIdle is how long a dialog may be without requests and media.
+	DefaultSessionIdle = 2 * time.Hour
+	// DefaultTrunkExpires is how long a registration at a trunk is asked for.
+	DefaultTrunkExpires = time.Hour
+	// DefaultRegistrationsPerSecond keeps clients that all come back after an outage from felling their registrar.
+	DefaultRegistrationsPerSecond = 500
 )
+
+// DefaultStripHeaders returns the names of the headers that say who a party is by the word of a network (RFC 3325,
+// RFC 8224, RFC 7315, and Remote-Party-ID, a draft that stayed in use): from a stranger they are worth nothing.
+func DefaultStripHeaders() []string {
+	return []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"}
+}
 
 // Config is what a config.xml means. It is made by [Load] or [Parse] and not changed afterwards.
 type Config struct {
@@ -38,22 +56,68 @@ type Config struct {
 	WebRTCPort uint16
 	// Breaker says whose descriptions are rewritten.
 	Breaker BreakerPolicy
-	// OutboundProxies are the next hops by domain, in the order of the file. A domain that is named is meant
-	// before "*", an earlier entry before a later one.
+	// TLSVerify checks the certificates of SIP servers that we connect to, by their name (RFC 5922): tls-verify,
+	// default yes.
+	TLSVerify bool
+	// TLSCA is the path of a PEM file with the authorities that those servers' certificates are checked against;
+	// empty for those of the system.
+	TLSCA string
+	// OutboundProxies are the next hops by domain and by number, in the order of the file. A domain that is named
+	// is meant before "*", a longer prefix of a number before a shorter one, an earlier entry before a later one.
 	OutboundProxies []OutboundProxy
+	// OutboundProbe is how often each server of OutboundProxies and Trunks is asked by OPTIONS whether it lives;
+	// 0 means never.
+	OutboundProbe time.Duration
+	// Trunks are the accounts that we have at other SIP servers, in the order of the file.
+	Trunks []Trunk
 	// AllowNextHops are the destinations that requests may be sent to besides outbound proxies and the PBX.
 	AllowNextHops []NextHop
 	// AllowOrigins are the web origins whose pages may open a WebSocket, as "scheme://host[:port]", "null" or "*".
 	AllowOrigins []string
 	// PBX is the built-in registrar, or nil when it is off.
 	PBX *PBX
+	// Auth says who may use the gateway.
+	Auth Auth
+	// AuthKey checks tickets; not nil when Auth is AuthToken.
+	AuthKey *AuthKey
+	// AuthAudience is what a ticket's "aud" must name; empty to ask for none.
+	AuthAudience string
+	// TrustedPeers are those whose statements on who is calling are believed and passed on.
+	TrustedPeers []Peer
+	// StripHeaders are the names of the headers that are taken out of requests of everybody else: those of
+	// [DefaultStripHeaders] and those of the file, without repetitions. They are compared without case.
+	StripHeaders []string
+	// NumberAllow and NumberDeny are the beginnings of numbers that may and may not be called: digits, with or
+	// without a "+" before them. Without NumberAllow every number may be called that is not denied.
+	NumberAllow, NumberDeny []string
+	// NumberRegion tells how to read numbers without a "+".
+	NumberRegion NumberRegion
+	// AllowPremium lets callers whom nobody knows call numbers of premium rate: premium, default deny.
+	AllowPremium bool
+	// Limits are what one source, one account and all together may do.
+	Limits Limits
+	// Ban shuts out sources that offend again and again: ban, default on.
+	Ban bool
+	// CallMaxDuration ends longer calls; 0 means never.
+	CallMaxDuration time.Duration
+	// SessionIdle ends dialogs in which neither requests nor media were seen for so long; 0 means never.
+	SessionIdle time.Duration
+	// FollowRedirects tries the contacts of a 3xx where they are allowed next hops, rather than passing the
+	// response to the caller: redirect, default pass.
+	FollowRedirects bool
+	// DrainTime is how long calls may go on when the program is told to stop; 0 hangs up at once.
+	DrainTime time.Duration
+	// HEP is where copies of messages go, or nil.
+	HEP *HEP
+	// Admin is the listener of the administration, or nil when it is off.
+	Admin *Admin
 	// Warnings tell what was read and is not served, in the order of the file. They carry no secrets.
 	Warnings []Warning
 }
 
 // A Transport is one listener.
 type Transport struct {
-	// Protocol is "udp", "tcp", "ws" or "wss" for SIP, "http" or "https" for the pages.
+	// Protocol is "udp", "tcp", "tls", "ws" or "wss" for SIP, "http" or "https" for the pages.
 	Protocol string
 	// Address is the local address to bind; the zero Addr ("*" in the file) means every one.
 	Address netip.Addr
@@ -64,7 +128,9 @@ type Transport struct {
 }
 
 // Secure reports whether the transport needs a certificate.
-func (t Transport) Secure() bool { return t.Protocol == "wss" || t.Protocol == "https" }
+func (t Transport) Secure() bool {
+	return t.Protocol == "tls" || t.Protocol == "wss" || t.Protocol == "https"
+}
 
 // datagram reports whether t binds a UDP port; the others bind a TCP port.
 func (t Transport) datagram() bool { return t.Protocol == "udp" }
@@ -108,48 +174,6 @@ var policies = [...]string{Auto: "auto", Client: "client", Always: "always", Nev
 // String is the policy as the file spells it.
 func (p BreakerPolicy) String() string { return policies[p] }
 
-// An OutboundProxy is the next hop for the requests of a domain.
-type OutboundProxy struct {
-	// Domain is a host name in lower case, or "*" for every domain.
-	Domain string
-	// Hop is where the requests go.
-	Hop Hop
-}
-
-// A Hop is one SIP server, taken from a SIP URI.
-type Hop struct {
-	// Host is a host name in lower case or an address without brackets.
-	Host string
-	// Port is 0 when the URI has none: RFC 3263 then decides.
-	Port uint16
-	// Transport is "udp", "tcp", or "" when the URI has none.
-	Transport string
-	// URI is the text of the file.
-	URI string
-}
-
-// A NextHop is a destination that may be sent to. Exactly one field is set.
-type NextHop struct {
-	// Any allows everything: an open relay.
-	Any bool
-	// Prefix allows the addresses in it; a single address is a prefix of full length.
-	Prefix netip.Prefix
-	// Host allows a host name or domain and the names under it; in lower case without a trailing dot.
-	Host string
-}
-
-// String is the hop as the file spells it.
-func (h NextHop) String() string {
-	switch {
-	case h.Any:
-		return "*"
-	case h.Prefix.IsValid():
-		return h.Prefix.String()
-	default:
-		return h.Host
-	}
-}
-
 // PBX configures the built-in registrar.
 type PBX struct {
 	// Address is its UDP socket; port 0 means any free one.
@@ -184,5 +208,13 @@ func defaults() *Config {
 		SymmetricRTP: true,
 		RTPPorts:     [2]uint16{DefaultRTPPortMin, DefaultRTPPortMax},
 		WebRTCPort:   DefaultWebRTCPort,
+
+		TLSVerify:       true,
+		OutboundProbe:   DefaultOutboundProbe,
+		StripHeaders:    DefaultStripHeaders(),
+		Limits:          Limits{RegistrationsPerSecond: DefaultRegistrationsPerSecond},
+		Ban:             true,
+		CallMaxDuration: DefaultCallMaxDuration,
+		SessionIdle:     DefaultSessionIdle,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -41,7 +42,12 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		want := &Config{DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, Breaker: Auto}
+		want := &Config{
+			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, Breaker: Auto,
+			TLSVerify: true, OutboundProbe: 30 * time.Second, Auth: AuthRegistrar, Ban: true,
+			StripHeaders: []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
+			Limits:       Limits{RegistrationsPerSecond: 500}, CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour,
+		}
 		if d := diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", text, d)
 		}
