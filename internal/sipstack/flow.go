@@ -156,6 +156,9 @@ func (f *Flow) transmit(data []byte) error {
 	if f.stack.debugs() {
 		f.stack.logMessage("sent", f, string(data))
 	}
+	if t := f.stack.cfg.Tracer; t != nil {
+		t.Message(f, true, data)
+	}
 	if f.conn == nil {
 		if err := f.datagram(data, f.remote); err != nil {
 			return fmt.Errorf("%w: %w", ErrTransport, err)

@@ -203,7 +203,8 @@ func (l *Listener) acceptLoop() error {
 	}
 }
 
-// accept gives the next connection from an address that has not too many.
+// accept gives the next connection from an address that is let in and has not
+// too many.
 func (l *Listener) accept() (net.Conn, error) {
 	for {
 		conn, err := l.stream.Accept()
@@ -211,6 +212,10 @@ func (l *Listener) accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := addrPort(conn.RemoteAddr()).Addr()
+		if a := l.stack.cfg.Admit; a != nil && !a.Connection(from) {
+			_ = conn.Close()
+			continue
+		}
 		if l.census.enter(from) {
 			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.census.leave(from) })}, nil
 		}

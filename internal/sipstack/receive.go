@@ -1,11 +1,14 @@
 package sipstack
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -27,6 +30,7 @@ func (s *Stack) receive(f *Flow, raw string) (ok bool) {
 	if s.debugs() {
 		s.logMessage("received", f, raw)
 	}
+	s.traceReceived(f, raw)
 	m := messages.Get().(*message)
 	defer m.release()
 	err := s.guard.call(func() { ok = s.dispatch(f, m, raw) })
@@ -54,15 +58,26 @@ func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
 	case sip.CANCEL:
 		s.cancel(f, m)
 	default:
-		s.request(f, m)
+		s.request(f, m, len(raw))
 	}
 	return true
 }
 
-// request starts a server transaction, or feeds one with a retransmission.
-func (s *Stack) request(f *Flow, m *message) {
+// request starts a server transaction, or feeds one with a retransmission. size
+// is that of the message.
+func (s *Stack) request(f *Flow, m *message, size int) {
+	k := serverKey(f, m, methodName(m.method))
+	if s.cfg.Admit != nil {
+		if old := s.table.repeater(k); old != nil { // it was let in
+			old.repeated()
+			return
+		}
+		if !s.admits(f, m, size) {
+			return
+		}
+	}
 	tx := &ServerTransaction{
-		stack: s, flow: f, key: serverKey(f, m, methodName(m.method)), req: m.req, counted: true,
+		stack: s, flow: f, key: k, req: m.req, counted: true,
 		vias: replyVias(f, m.vias, &m.top), to: replyTo(f, &m.top),
 	}
 	tx.tag = s.statelessTag(m)
@@ -103,6 +118,9 @@ func methodName(m string) string {
 func (s *Stack) ack(f *Flow, m *message) {
 	if tx := s.table.server(serverKey(f, m, string(sip.INVITE))); tx != nil && tx.acknowledge() {
 		return
+	}
+	if m.toTag != "" && m.toTag == s.statelessTag(m) {
+		return // to a refusal that nothing was kept for (RFC 3261 §8.2.7); an ACK to a 2xx has a branch of its own
 	}
 	_ = s.guard.call(func() { s.handler.ServeACK(m.req, f) })
 }
@@ -146,13 +164,21 @@ func (s *Stack) statelessTag(m *message) string {
 }
 
 // replyStateless answers a request that gets no transaction: refused by the
-// parser, or one too many. It needs Via, From, To, Call-ID and CSeq; without
-// them, and for ACK and responses, there is no answer. Headers are those that
-// came, octet for octet.
+// parser, or one too many.
 func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
+	if data, to := s.stateless(f, m, r, refuseAfter); data != nil {
+		_ = f.reply(data, to) // nobody waits for it
+	}
+}
+
+// stateless writes the answer to a request that gets no transaction, and says
+// where it goes. The request needs Via, From, To, Call-ID and CSeq; without
+// them, and for ACK and responses, there is no answer. Headers are those that
+// came, octet for octet. after is for a 503.
+func (s *Stack) stateless(f *Flow, m *message, r *refusal, after time.Duration) (data []byte, to netip.AddrPort) {
 	method, _, _ := strings.Cut(m.start, " ")
 	if m.res != nil || method == "" || method == "ACK" || strings.Contains(method, "/") {
-		return
+		return nil, to
 	}
 	var vias []string
 	for _, h := range m.fields {
@@ -162,23 +188,26 @@ func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
 	}
 	var top via
 	if len(vias) == 0 || len(vias) > s.limits.Vias || parseVia(vias[0], &top) != nil {
-		return
+		return nil, to
 	}
 	headers, ok := s.echoed(m)
 	if !ok {
-		return
+		return nil, to
 	}
-	var b strings.Builder
+	var b bytes.Buffer
 	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", r.code, r.reason)
 	for _, v := range replyVias(f, vias, &top) {
 		b.WriteString("Via: " + v + "\r\n")
 	}
 	b.WriteString(headers)
 	if r.code == sip.StatusServiceUnavailable {
-		b.WriteString("Retry-After: 5\r\n")
+		b.WriteString("Retry-After: " + retryAfter(after) + "\r\n")
 	}
-	b.WriteString("Content-Length: 0\r\n\r\n")
-	_ = f.reply([]byte(b.String()), replyTo(f, &top)) // nobody waits for it
+	if f.transport.reliable() { // a datagram needs none (RFC 3261 §20.14), and shall not be larger than the request
+		b.WriteString("Content-Length: 0\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes(), replyTo(f, &top)
 }
 
 // echoed gives the headers that a response takes from its request

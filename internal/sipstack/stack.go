@@ -66,6 +66,8 @@ type Config struct {
 	AllowOrigins  []string     // Origin headers that browsers may come with; "*": any; empty: the host of the request alone
 	Timers        Timers
 	Limits        Limits
+	Tracer        Tracer    // is shown every message; nil: none
+	Admit         Admission // decides about strangers; nil: everybody is let in
 }
 
 // Handler is what a stack serves: a transaction user (RFC 3261 §5). Calls come
@@ -94,6 +96,8 @@ type Stack struct {
 	t4     time.Duration
 	table  table
 	guard  guard
+
+	refusals sourceRates
 
 	// Transactions that wait for a timer of constant length (RFC 3261 table 4).
 	timerD linger // repeated finals of a refused INVITE of ours

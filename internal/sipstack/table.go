@@ -115,6 +115,19 @@ var (
 // repeater answers retransmissions.
 type repeater interface{ repeated() }
 
+// repeater gives what answers retransmissions of a request, nil for a new one.
+func (t *table) repeater(k key) repeater {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.servers[k]; old != nil {
+		return old
+	}
+	if old := t.ghosts[k]; old != nil {
+		return old
+	}
+	return nil
+}
+
 // addServer takes a new transaction in, unless a limit is reached, or there is
 // one of its key, which is returned.
 func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err error) {
