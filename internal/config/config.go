@@ -41,7 +41,7 @@ type Config struct {
 	DebugLevel slog.Level
 	// Transports are the listeners, in the order of the file, without repetitions.
 	Transports []Transport
-	// Certificates holds the paths of ssl-certificates, or nil when there are none.
+	// Certificates holds the paths of ssl-certificates, for tls, wss and https, or nil when there are none.
 	Certificates *Certificates
 	// Nameservers are the DNS servers to ask instead of the system's resolver.
 	Nameservers []netip.AddrPort

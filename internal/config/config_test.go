@@ -116,11 +116,75 @@ func TestOldFile(t *testing.T) {
 	}
 }
 
+// right are elements with what they change in the defaults.
+type right []struct {
+	elements string
+	change   func(*Config)
+}
+
+func (tests right) run(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.elements, func(t *testing.T) {
+			got, err := parse(tt.elements)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := defaults()
+			tt.change(want)
+			if d := diff(want, got); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}
+
+// wrong are elements with a part of the error that they make. The word "secret" in them must not be in it.
+type wrong []struct{ elements, want string }
+
+func (tests wrong) run(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.elements, func(t *testing.T) {
+			c, err := parse(tt.elements)
+			if err == nil {
+				t.Fatalf("got %+v, want an error with %s", c, tt.want)
+			}
+			if got := err.Error(); !strings.Contains(got, tt.want) {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("a password is shown: %v", err)
+			}
+			var e *Error
+			if !errors.As(err, &e) || e.Line == 0 {
+				t.Errorf("got %#v, want an *Error with a line", err)
+			}
+		})
+	}
+}
+
+// warned are elements with the warnings that they make, one a line.
+type warned []struct{ elements, want string }
+
+func (tests warned) run(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.elements, func(t *testing.T) {
+			c, err := parse(tt.elements)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range c.Warnings {
+				got = append(got, fmt.Sprintf("%d %s %s", w.Line, w.Element, w.Text))
+			}
+			if d := diff(tt.want, strings.Join(got, "\n")); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}
+
 func TestRight(t *testing.T) {
-	tests := []struct {
-		elements string
-		change   func(*Config)
-	}{
+	right{
 		{"<debug-level>\n debug </debug-level>", func(c *Config) { c.DebugLevel = slog.LevelDebug }},
 		{"<debug-level>INFO</debug-level>", func(c *Config) { c.DebugLevel = slog.LevelInfo }},
 		{"<debug-level>WARN</debug-level>", func(c *Config) { c.DebugLevel = slog.LevelWarn }},
@@ -184,47 +248,19 @@ func TestRight(t *testing.T) {
 		{"<pbx>127.0.0.1;*;demo.example</pbx>\n<pbx-user>1000;a;b &amp; c</pbx-user>\n<pbx-user>alice.b;x</pbx-user>", func(c *Config) {
 			c.PBX = &PBX{Address: netip.MustParseAddrPort("127.0.0.1:0"), Realm: "demo.example", Users: []User{{"1000", "a;b & c"}, {"alice.b", "x"}}}
 		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.elements, func(t *testing.T) {
-			got, err := parse(tt.elements)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := defaults()
-			tt.change(want)
-			if d := diff(want, got); d != "" {
-				t.Errorf("-want +got:\n%s", d)
-			}
-		})
-	}
+	}.run(t)
 }
 
 func TestWarnings(t *testing.T) {
-	tests := []struct{ elements, want string }{
+	warned{
 		{"<max-fds>-1</max-fds>", "2 max-fds not served: the limit of open files is raised as far as the system allows"},
 		{"<CODECS>opus</CODECS>", "2 CODECS not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order"},
 		{"<codecs/>", "2 codecs not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order"},
-		{"<transport>tls;*;10064</transport>", "2 transport not served: SIP over TLS"},
+		{"<transport>c2c;*;10064</transport>", "2 transport not served: there is no click-to-call"},
 		{"<transport>udp;*;5060</transport>\n<transport>udp;*;5060</transport>", "3 transport the same as on line 2"},
 		{"<breaker>never</breaker>\n<breaker>always</breaker>", "3 breaker given before on line 2, this one counts"},
 		{"<breaker since='now'>never</breaker>", "2 breaker attributes have no effect"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.elements, func(t *testing.T) {
-			c, err := parse(tt.elements)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(c.Warnings) != 1 {
-				t.Fatalf("got %d warnings, want 1: %v", len(c.Warnings), c.Warnings)
-			}
-			w := c.Warnings[0]
-			if got := fmt.Sprintf("%d %s %s", w.Line, w.Element, w.Text); got != tt.want {
-				t.Errorf("got  %s\nwant %s", got, tt.want)
-			}
-		})
-	}
+	}.run(t)
 	c, err := parse("<breaker>never</breaker>\n<breaker>always</breaker>")
 	if err != nil || c.Breaker != Always {
 		t.Errorf("the last of two: got %v, %v; want always", c, err)
@@ -233,7 +269,7 @@ func TestWarnings(t *testing.T) {
 
 func TestWrong(t *testing.T) {
 	deep := strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40)
-	tests := []struct{ elements, want string }{
+	wrong{
 		{"<debug-level>LOUD</debug-level>", `test.xml:2: <debug-level>: "LOUD": no such level; allowed: DEBUG, INFO, WARN, ERROR or FATAL`},
 		{"\n\n<debug-level>\n</debug-level>", `test.xml:4: <debug-level>: "": no such level; allowed: DEBUG`},
 		{"<transport>udp;*</transport>", `"udp;*": has 2 parts instead of 3; allowed: protocol;address;port`},
@@ -265,7 +301,6 @@ func TestWrong(t *testing.T) {
 		{"<breaker>sometimes</breaker>", "no such policy; allowed: auto, client, always or never"},
 		{"<outbound-proxy>sip:pbx.example.org</outbound-proxy>", "has no semicolon"},
 		{"<outbound-proxy>*;pbx.example.org</outbound-proxy>", "no SIP URI"},
-		{"<outbound-proxy>*;sips:pbx.example.org</outbound-proxy>", "SIP over TLS is not served"},
 		{"<outbound-proxy>*;sip:me@pbx.example.org</outbound-proxy>", "no user and no headers"},
 		{"<outbound-proxy>*;sip:pbx.example.org;transport=ws</outbound-proxy>", "not served towards a server"},
 		{"<outbound-proxy>*;sip:pbx.example.org:0</outbound-proxy>", "no port number"},
@@ -297,25 +332,7 @@ func TestWrong(t *testing.T) {
 		{"<breaker>auto</braeker>", "test.xml:2: element <breaker> closed by </braeker>"},
 		{"<breaker>&policy;</breaker>", "test.xml:2: invalid character entity &policy;"},
 		{"<breaker>auto", "test.xml:3: element <breaker> closed by </config>"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.elements, func(t *testing.T) {
-			c, err := parse(tt.elements)
-			if err == nil {
-				t.Fatalf("got %+v, want an error with %s", c, tt.want)
-			}
-			if got := err.Error(); !strings.Contains(got, tt.want) {
-				t.Errorf("got  %s\nwant %s", got, tt.want)
-			}
-			if strings.Contains(err.Error(), "secret") {
-				t.Errorf("a password is shown: %v", err)
-			}
-			var e *Error
-			if !errors.As(err, &e) || e.Line == 0 {
-				t.Errorf("got %#v, want an *Error with a line", err)
-			}
-		})
-	}
+	}.run(t)
 }
 
 func TestWrongFile(t *testing.T) {
@@ -370,6 +387,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("<a><outbound-proxy>*;sip:[::1]:5060;transport=tcp</outbound-proxy><allow-next-hop>10.0.0.0/8</allow-next-hop></a>")
 	f.Add("<a><allow-origin>https://a:1</allow-origin><codecs x='y'>opus</codecs><rtp-port-range>1024;2000</rtp-port-range></a>")
 	f.Add("<!DOCTYPE a><a>&lt;</a>")
+	f.Add("<a><outbound-proxy>+49*;group:g</outbound-proxy><outbound-group>g;sips:a;transport=tcp;1;2</outbound-group><outbound-probe>5</outbound-probe></a>")
+	f.Add("<a><trunk name='t'><uri>sip:a:5061;transport=tls</uri><user>u</user><password>p</password><register>yes</register><numbers>+49*;0800*</numbers><inbound>sip:1@b</inbound><address>::1</address></trunk></a>")
+	f.Add("<a><auth>token</auth><auth-key>hmac:base64:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=</auth-key><auth-audience>x</auth-audience></a>")
+	f.Add("<a><auth>none</auth><allow-next-hop>a</allow-next-hop><trusted-peer>10.0.0.0/8</trusted-peer><strip-header>X-A</strip-header></a>")
+	f.Add("<a><number-allow>+49;0*</number-allow><number-region>49;0;00</number-region><premium>allow</premium><limits>calls-all=1;calls-per-minute=2</limits></a>")
+	f.Add("<a><hep>a;9060;udp;1;k</hep><admin>*;80;0123456789abcdef</admin><session-idle>0</session-idle><redirect>follow</redirect><tls-ca>*</tls-ca></a>")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse("fuzz.xml", strings.NewReader(text))
 		if (c == nil) == (err == nil) {
@@ -388,9 +411,20 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("ports %v", c.RTPPorts)
 		}
 		for _, o := range c.OutboundProxies {
-			if o.Domain == "" || o.Hop.Host == "" {
-				t.Errorf("an empty outbound proxy %+v", o)
+			if (o.Domain == "") == (o.Prefix == "") || (o.Hop.Host == "") == (o.Group == nil) || len(o.Members()) == 0 {
+				t.Errorf("an outbound proxy of nothing or too much %+v", o)
 			}
+		}
+		for _, trunk := range c.Trunks {
+			if trunk.Name == "" || trunk.Hop.Host == "" || trunk.Expires < time.Minute {
+				t.Errorf("a trunk lacks something: %+v", trunk)
+			}
+		}
+		if c.Auth == AuthToken && (c.AuthKey == nil || (c.AuthKey.File == "") == (c.AuthKey.Secret == "")) {
+			t.Errorf("tokens without a key: %+v", c.AuthKey)
+		}
+		if c.Admin != nil && c.Admin.Token == "" && !c.Admin.Address.IsLoopback() {
+			t.Errorf("an open door: %+v", c.Admin)
 		}
 	})
 }

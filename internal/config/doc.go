@@ -9,8 +9,19 @@
 //
 // The name of an element decides, compared without case, at whatever depth it stands; elements that only
 // hold other elements are grouping and may have any name. Values are trimmed, lists are separated by
-// semicolons. An element given twice counts once, the last one, unless it is repeatable (transport,
-// nameserver, outbound-proxy, allow-next-hop, allow-origin, pbx-user).
+// semicolons. An element given twice counts once, the last one, unless it is repeatable, as the table in
+// elements.go says. docs/configuration.md describes them all.
+//
+// One element is more than its text. A trunk holds elements of its own, whose names mean something in there alone:
+//
+//	<trunk name="t1">
+//	  <uri>sip:trunk.example.net</uri>
+//	  <user>4930123</user>
+//	  <password>…</password>
+//	</trunk>
+//
+// What only shows when elements are seen together is checked at the end of the file: groups that are named
+// and do not exist, ports that two sockets would take, ways in that lack what they need.
 //
 // An old file must keep loading, and a typing mistake must not pass as silence. So a name is one of three:
 //
@@ -21,8 +32,8 @@
 //
 // The input is limited ([MaxSize], 32 levels), a DOCTYPE is refused, and entities other than the five of
 // XML are errors, so that no file can make the reader fetch or grow anything. Values that hold secrets
-// are never quoted in an error.
+// are never quoted in an error; those of type [Secret] are not shown by any way of printing a Config either.
 //
 // The package opens no socket, resolves no name and reads no file but the one it is given: certificate
-// paths are checked by the command that loads them. Everything is a plain function; nothing is kept.
+// and key paths are checked by the command that loads them. Everything is a plain function; nothing is kept.
 package config

@@ -21,10 +21,10 @@ type setting struct {
 
 const yesOrNo = "yes or no"
 
-// served holds the settings by name in lower case.
+// served holds the settings by name in lower case, those inside of a trunk aside.
 var served = map[string]setting{
 	"debug-level":         {allowed: "DEBUG, INFO, WARN, ERROR or FATAL", set: (*parser).debugLevel},
-	"transport":           {allowed: "protocol;address;port with protocol udp, tcp, ws, wss, http or https, an IP address or *, and a port 1 to 65535 or *", set: (*parser).transport, repeatable: true},
+	"transport":           {allowed: "protocol;address;port with protocol udp, tcp, tls, ws, wss, http or https, an IP address or *, and a port 1 to 65535 or *", set: (*parser).transport, repeatable: true},
 	"ssl-certificates":    {allowed: "private-key;certificate;ca[;verify] with paths of PEM files or *, and verify yes or no", set: (*parser).certificates},
 	"nameserver":          {allowed: "an IP address", set: (*parser).nameserver, repeatable: true},
 	"enable-rtp-symetric": {allowed: yesOrNo, set: (*parser).symmetricRTP},
@@ -32,11 +32,32 @@ var served = map[string]setting{
 	"rtp-port-range":      {allowed: "min;max, two ports from 1024 to 65535 with at least one even port and its successor between them", set: (*parser).rtpPortRange},
 	"webrtc-port":         {allowed: "a port 1 to 65535, or * for any free one", set: (*parser).webrtcPort},
 	"breaker":             {allowed: "auto, client, always or never", set: (*parser).breaker},
-	"outbound-proxy":      {allowed: "domain;sip-uri with a domain or *, and sip:host[:port][;transport=udp or tcp]", set: (*parser).outboundProxy, repeatable: true},
+	"tls-verify":          {allowed: yesOrNo, set: (*parser).tlsVerify},
+	"tls-ca":              {allowed: "the path of a PEM file, or * for the authorities of the system", set: (*parser).tlsCA},
+	"outbound-proxy":      {allowed: "what;where with a domain, * or a number prefix such as +49*, and sip:host[:port][;transport=udp, tcp or tls], sips:host[:port] or group:name", set: (*parser).outboundProxy, repeatable: true},
+	"outbound-group":      {allowed: "name;sip-uri;priority;weight, both numbers 0 to 65535", set: (*parser).outboundGroup, repeatable: true},
+	"outbound-probe":      {allowed: "seconds, 5 to 3600, or 0 for never", set: (*parser).outboundProbe},
 	"allow-next-hop":      {allowed: "a host name, a domain, an IP address, a prefix such as 192.0.2.0/24, or *", set: (*parser).allowNextHop, repeatable: true},
 	"allow-origin":        {allowed: "an origin such as https://example.org, null, or *", set: (*parser).allowOrigin, repeatable: true},
 	"pbx":                 {allowed: "address;port;realm with an IP address, a port 1 to 65535 or *, and a domain", set: (*parser).pbx},
 	"pbx-user":            {allowed: "name;password, both not empty, the name of letters, digits and . _ + -", set: (*parser).pbxUser, repeatable: true, secret: true},
+	"auth":                {allowed: "none, registrar or token", set: (*parser).auth},
+	"auth-key":            {allowed: "hmac:text or hmac:base64:text of at least 32 octets, or the path of a .pem, .crt, .pub, .key, .json, .jwk or .jwks file", set: (*parser).authKey, secret: true},
+	"auth-audience":       {allowed: "visible characters, at most 255", set: (*parser).authAudience},
+	"trusted-peer":        {allowed: "a host name, an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trustedPeer, repeatable: true},
+	"strip-header":        {allowed: "the name of a header that no request needs", set: (*parser).stripHeader, repeatable: true},
+	"number-allow":        {allowed: prefixList, set: (*parser).numberAllow, repeatable: true},
+	"number-deny":         {allowed: prefixList, set: (*parser).numberDeny, repeatable: true},
+	"number-region":       {allowed: "country-code;national-prefix;international-prefix such as 49;0;00, the national one may be empty", set: (*parser).numberRegion},
+	"premium":             {allowed: "deny or allow", set: (*parser).premium},
+	"limits":              {allowed: "key=number;key=number with numbers 1 to 1000000000 and the keys " + limitKeys(), set: (*parser).limits, repeatable: true},
+	"ban":                 {allowed: "on or off", set: (*parser).ban},
+	"hep":                 {allowed: "host;port;udp or tcp;capture-id[;auth-key] with a capture-id 0 to 4294967295", set: (*parser).hep, secret: true},
+	"admin":               {allowed: "address;port[;token] with an IP address or *, a port 1 to 65535 or *, and a token of at least 16 visible characters unless the address is of loopback", set: (*parser).admin, secret: true},
+	"call-max-duration":   {allowed: "seconds, 60 to 604800, or 0 for no end", set: (*parser).callMaxDuration},
+	"session-idle":        {allowed: "seconds, 60 to 604800, or 0 for never", set: (*parser).sessionIdle},
+	"redirect":            {allowed: "pass or follow", set: (*parser).redirect},
+	"drain-time":          {allowed: "seconds, 1 to 86400, or 0 to hang up at once", set: (*parser).drainTime},
 }
 
 // notServed holds the other elements of webrtc2sip 2.7, with what an operator should know.
@@ -83,10 +104,7 @@ func (p *parser) transport(value string) error {
 	}
 	t := Transport{Protocol: strings.ToLower(parts[0]), Line: p.at.line}
 	switch t.Protocol {
-	case "udp", "tcp", "ws", "wss", "http", "https":
-	case "tls":
-		p.warn(p.at, "not served: SIP over TLS")
-		return nil
+	case "udp", "tcp", "tls", "ws", "wss", "http", "https":
 	case "c2c", "c2cs":
 		p.warn(p.at, "not served: there is no click-to-call")
 		return nil
@@ -211,35 +229,6 @@ func (p *parser) breaker(value string) error {
 	return errors.New("no such policy")
 }
 
-func (p *parser) outboundProxy(value string) error {
-	// The URI has semicolons of its own, so only the first one separates.
-	domain, uri, found := strings.Cut(value, ";")
-	if !found {
-		return errors.New("has no semicolon")
-	}
-	domain = strings.TrimSpace(domain)
-	if domain != "*" {
-		var err error
-		if domain, err = host(domain); err != nil {
-			return err
-		}
-	}
-	h, err := hop(strings.TrimSpace(uri))
-	if err != nil {
-		return err
-	}
-	p.config.OutboundProxies = append(p.config.OutboundProxies, OutboundProxy{Domain: domain, Hop: h})
-	return nil
-}
-
-func (p *parser) allowNextHop(value string) error {
-	h, err := nextHop(value)
-	if err == nil {
-		p.config.AllowNextHops = append(p.config.AllowNextHops, h)
-	}
-	return err
-}
-
 func (p *parser) allowOrigin(value string) error {
 	o, err := origin(value)
 	if err == nil {
@@ -276,7 +265,7 @@ func (p *parser) pbxUser(value string) error {
 	if u.Name == "" || u.Password == "" {
 		return errors.New("the name or the password is empty")
 	}
-	if strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") != "" {
+	if !only(u.Name, alphanumeric+"._+-") {
 		return errors.New("the name has other characters")
 	}
 	for _, other := range p.users {

@@ -2,11 +2,15 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -62,9 +66,11 @@ func Parse(name string, r io.Reader) (*Config, error) {
 		return nil, &Error{File: name, Err: fmt.Errorf("larger than %d octets", MaxSize)}
 	}
 	p := &parser{
-		dec:    xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff")))),
-		config: defaults(),
-		lines:  make(map[string]int),
+		dec:     xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff")))),
+		config:  defaults(),
+		scope:   scope{settings: served, last: make(map[string]*element)},
+		groups:  make(map[string]*group),
+		limited: make(map[string]bool),
 	}
 	if err := p.walk(); err != nil {
 		return nil, p.locate(name, err)
@@ -80,10 +86,22 @@ type parser struct {
 	dec    *xml.Decoder
 	config *Config
 	open   []*element
-	rooted bool           // a root element was seen
-	lines  map[string]int // by name in lower case: the line of the last element of that name
-	at     *element       // the element whose value is being read, for errors
-	users  []User
+	rooted bool     // a root element was seen
+	at     *element // the element whose value is being read, for errors
+	scope           // of elements outside of trunks
+
+	// What is gathered until the end of the file, or of the trunk.
+	users     []User
+	trunk     *Trunk // the one that is open
+	groups    map[string]*group
+	groupUses []groupUse
+	limited   map[string]bool // the keys of limits that were given
+}
+
+// A scope is what elements mean at a place of the file.
+type scope struct {
+	settings map[string]setting
+	last     map[string]*element // by name in lower case: the last element of that name
 }
 
 // element is one XML element from its start tag on.
@@ -92,6 +110,12 @@ type element struct {
 	line     int    // of the start tag
 	text     strings.Builder
 	children bool
+	scope    *scope // of the elements inside of it, if it has its own
+}
+
+// errorf is an error about e that shows only when all elements are known.
+func (e *element) errorf(format string, values ...any) error {
+	return &Error{Line: e.line, Element: e.name, Err: fmt.Errorf(format, values...)}
 }
 
 // blank reports whether e holds no text.
@@ -159,9 +183,14 @@ func (p *parser) start(t xml.StartElement) error {
 		return fmt.Errorf("nested deeper than %d levels", maxDepth)
 	case len(p.open) > 0:
 		p.open[len(p.open)-1].children = true
-		if len(t.Attr) > 0 {
-			p.warn(e, "attributes have no effect")
+	}
+	switch {
+	case strings.EqualFold(e.name, trunkElement):
+		if err := p.openTrunk(e, t.Attr); err != nil {
+			return err
 		}
+	case len(p.open) > 0 && len(t.Attr) > 0:
+		p.warn(e, "attributes have no effect")
 	}
 	p.rooted = true
 	p.open = append(p.open, e)
@@ -171,27 +200,25 @@ func (p *parser) start(t xml.StartElement) error {
 
 // close judges an element when its end tag has come.
 func (p *parser) close(e *element) error {
+	if e.scope != nil {
+		return p.closeTrunk(e)
+	}
 	if e.children && e.blank() {
 		return nil // grouping, of any name
 	}
 	key := strings.ToLower(e.name)
-	s, ok := served[key]
-	reason, old := notServed[key]
-	switch {
-	case !ok && !old && len(p.open) == 0 && e.blank():
-		return nil // the root
-	case !ok && !old:
-		return fmt.Errorf("unknown element, nearest known: <%s>", nearest(key))
-	case old:
-		p.warn(e, reason)
-		return nil
-	case e.children:
+	in := p.inner()
+	s, ok := in.settings[key]
+	if !ok {
+		return p.unknown(e, key)
+	}
+	if e.children {
 		return errors.New("holds elements besides its value")
 	}
-	if line, twice := p.lines[key]; twice && !s.repeatable {
-		p.warn(e, fmt.Sprintf("given before on line %d, this one counts", line))
+	if before := in.last[key]; before != nil && !s.repeatable {
+		p.warn(e, fmt.Sprintf("given before on line %d, this one counts", before.line))
 	}
-	p.lines[key] = e.line
+	in.last[key] = e
 	value := strings.TrimSpace(e.text.String())
 	if err := s.set(p, value); err != nil {
 		if s.secret {
@@ -204,28 +231,75 @@ func (p *parser) close(e *element) error {
 	return nil
 }
 
+// inner is the scope of what stands in the elements that are open.
+func (p *parser) inner() *scope {
+	for i := len(p.open) - 1; i >= 0; i-- {
+		if s := p.open[i].scope; s != nil {
+			return s
+		}
+	}
+	return &p.scope
+}
+
+// unknown judges an element that is no setting where it stands.
+func (p *parser) unknown(e *element, key string) error {
+	reason, old := notServed[key]
+	_, outer := served[key]
+	_, inner := inTrunk[key]
+	switch {
+	case len(p.open) == 0 && e.blank() && !old:
+		return nil // the root
+	case p.trunk != nil && (old || outer):
+		return errors.New("does not belong into a <trunk>")
+	case p.trunk != nil:
+		return fmt.Errorf("unknown element of a <trunk>, nearest known: <%s>", nearest(key, maps.Keys(inTrunk)))
+	case old:
+		p.warn(e, reason)
+		return nil
+	case inner:
+		return errors.New("belongs into a <trunk>")
+	default:
+		return fmt.Errorf("unknown element, nearest known: <%s>", nearest(key, known))
+	}
+}
+
+// known yields the name of every element that may stand outside of trunks.
+func known(yield func(string) bool) {
+	for _, names := range []iter.Seq[string]{maps.Keys(served), maps.Keys(notServed), slices.Values([]string{trunkElement})} {
+		for name := range names {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
 func (p *parser) warn(e *element, text string) {
 	p.config.Warnings = append(p.config.Warnings, Warning{Line: e.line, Element: e.name, Text: text})
 }
 
 // finish checks what only shows when all elements are known.
 func (p *parser) finish() error {
-	c := p.config
-	if c.PBX != nil {
-		c.PBX.Users = p.users
+	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkPorts} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
+	// The checks have warnings about lines that lie far back.
+	slices.SortStableFunc(p.config.Warnings, func(a, b Warning) int { return cmp.Compare(a.Line, b.Line) })
+	return nil
+}
+
+// checkPBX gives the PBX its users.
+func (p *parser) checkPBX() error {
+	c := p.config
 	switch {
 	case c.PBX == nil && len(p.users) > 0:
-		return &Error{Line: p.lines["pbx-user"], Element: "pbx-user", Err: errors.New("there is no <pbx> that it could register at")}
+		return p.last["pbx-user"].errorf("there is no <pbx> that it could register at")
 	case c.PBX != nil && len(p.users) == 0:
-		return &Error{Line: p.lines["pbx"], Element: "pbx", Err: errors.New("without a <pbx-user> nobody can register")}
-	case c.WebRTCPort >= c.RTPPorts[0] && c.WebRTCPort <= c.RTPPorts[1]:
-		line := p.lines["webrtc-port"]
-		if line == 0 {
-			line = p.lines["rtp-port-range"]
-		}
-		return &Error{Line: line, Element: "webrtc-port", Err: fmt.Errorf("%d lies inside of <rtp-port-range> %d;%d",
-			c.WebRTCPort, c.RTPPorts[0], c.RTPPorts[1])}
+		return p.last["pbx"].errorf("without a <pbx-user> nobody can register")
+	case c.PBX != nil:
+		c.PBX.Users = p.users
 	}
 	return nil
 }

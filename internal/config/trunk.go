@@ -1,6 +1,12 @@
 package config
 
-import "time"
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
 
 // A Trunk is a SIP server that we have an account at, or that knows us by our address.
 type Trunk struct {
@@ -48,4 +54,161 @@ func (i Inbound) String() string {
 	default:
 		return ""
 	}
+}
+
+// trunkElement is the one element that is more than its text: it holds elements of its own.
+const trunkElement = "trunk"
+
+// inTrunk holds the settings inside of a trunk, by name in lower case. They set the trunk that is open.
+var inTrunk = map[string]setting{
+	"uri":      {allowed: "sip:host[:port][;transport=udp, tcp or tls] or sips:host[:port]", set: (*parser).trunkURI},
+	"user":     {allowed: "a user name of letters, digits and . _ + - ~ ! $ & ' ( ) * = , ; ?", set: (*parser).trunkUser},
+	"password": {allowed: "any text", set: (*parser).trunkPassword, secret: true},
+	"realm":    {allowed: "the realm of the server's challenges, visible characters and blanks", set: (*parser).trunkRealm},
+	"register": {allowed: yesOrNo, set: (*parser).trunkRegister},
+	"expires":  {allowed: "seconds, 60 to 604800", set: (*parser).trunkExpires},
+	"numbers":  {allowed: prefixList, set: (*parser).trunkNumbers, repeatable: true},
+	"caller":   {allowed: "a number such as +4930123, or a user name", set: (*parser).trunkCaller},
+	"inbound":  {allowed: "sip:user@domain, or * to go by the Request-URI", set: (*parser).trunkInbound},
+	"address":  {allowed: "a host name, an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trunkAddress, repeatable: true},
+}
+
+// openTrunk begins a trunk at its start tag.
+func (p *parser) openTrunk(e *element, attributes []xml.Attr) error {
+	if p.trunk != nil {
+		return fmt.Errorf("stands inside of the trunk on line %d", p.trunk.Line)
+	}
+	t := &Trunk{Expires: DefaultTrunkExpires, Line: e.line}
+	for _, a := range attributes {
+		if strings.EqualFold(a.Name.Local, "name") {
+			t.Name = strings.TrimSpace(a.Value)
+		} else {
+			p.warn(e, "attributes other than name have no effect")
+		}
+	}
+	if t.Name == "" || len(t.Name) > 64 || !only(t.Name, alphanumeric+"._-") {
+		return errors.New(`wants a name of letters, digits and . _ - as in <trunk name="t1">`)
+	}
+	for _, other := range p.config.Trunks {
+		if other.Name == t.Name {
+			return fmt.Errorf("the name %s is taken by the trunk on line %d", t.Name, other.Line)
+		}
+	}
+	e.scope = &scope{settings: inTrunk, last: make(map[string]*element)}
+	p.trunk = t
+	return nil
+}
+
+// closeTrunk takes the trunk in when its end tag has come.
+func (p *parser) closeTrunk(e *element) error {
+	t := p.trunk
+	p.trunk = nil
+	switch {
+	case !e.blank():
+		return errors.New("holds text besides its elements")
+	case t.Hop.Host == "":
+		return errors.New("has no <uri>")
+	case t.Register && t.User == "":
+		return errors.New("has no <user> that it could register")
+	case t.Password != "" && t.User == "":
+		return errors.New("has no <user> that its password belongs to")
+	}
+	p.config.Trunks = append(p.config.Trunks, *t)
+	return nil
+}
+
+// checkTrunks looks at where calls from trunks go.
+func (p *parser) checkTrunks() error {
+	for _, t := range p.config.Trunks {
+		if t.Inbound.Any && p.config.PBX == nil && len(p.config.OutboundProxies) == 0 {
+			return &Error{Line: t.Line, Element: trunkElement, Err: errors.New(
+				"<inbound> * needs a <pbx> or an <outbound-proxy> whose users are called")}
+		}
+	}
+	return nil
+}
+
+func (p *parser) trunkURI(value string) (err error) {
+	p.trunk.Hop, err = hop(value)
+	return err
+}
+
+// userCharacters are those that a SIP URI's user may have unescaped (RFC 3261 §25.1), but for the slash, which
+// would look like a path in logs.
+const userCharacters = alphanumeric + "-_.!~*'()&=+$,;?"
+
+func user(value string) (string, error) {
+	if value == "" || len(value) > 128 || !only(value, userCharacters) {
+		return "", errors.New("no user name")
+	}
+	return value, nil
+}
+
+func (p *parser) trunkUser(value string) (err error) {
+	p.trunk.User, err = user(value)
+	return err
+}
+
+func (p *parser) trunkPassword(value string) error {
+	if value == "" {
+		return errors.New("is empty")
+	}
+	p.trunk.Password = Secret(value)
+	return nil
+}
+
+func (p *parser) trunkRealm(value string) error {
+	if value == "" || len(value) > 255 || !printable(strings.ReplaceAll(value, " ", "")) {
+		return errors.New("no realm")
+	}
+	p.trunk.Realm = value
+	return nil
+}
+
+func (p *parser) trunkRegister(value string) (err error) {
+	p.trunk.Register, err = yes(value)
+	return err
+}
+
+func (p *parser) trunkExpires(value string) (err error) {
+	if p.trunk.Expires, err = seconds(value, time.Minute, 7*24*time.Hour); err == nil && p.trunk.Expires == 0 {
+		err = errors.New("0 would end the registration")
+	}
+	return err
+}
+
+func (p *parser) trunkNumbers(value string) error { return numberPrefixes(&p.trunk.Numbers, value) }
+
+func (p *parser) trunkCaller(value string) (err error) {
+	p.trunk.Caller, err = user(value)
+	return err
+}
+
+func (p *parser) trunkInbound(value string) error {
+	if value == "*" {
+		p.trunk.Inbound = Inbound{Any: true}
+		return nil
+	}
+	scheme, rest, _ := strings.Cut(value, ":")
+	name, domain, found := strings.Cut(rest, "@")
+	if !strings.EqualFold(scheme, "sip") || !found {
+		return errors.New("no address of record")
+	}
+	name, err := user(name)
+	if err != nil {
+		return err
+	}
+	if domain, err = host(domain); err != nil {
+		return err
+	}
+	p.trunk.Inbound = Inbound{User: name, Domain: domain}
+	return nil
+}
+
+func (p *parser) trunkAddress(value string) error {
+	a, err := peer(value)
+	if err == nil {
+		p.trunk.Addresses = append(p.trunk.Addresses, a)
+	}
+	return err
 }

@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // quote is value for an error: escaped, on one line, at most 80 characters of it.
@@ -35,14 +37,40 @@ func split(value string, n int) ([]string, error) {
 	return parts, nil
 }
 
-func yes(value string) (bool, error) {
-	switch strings.ToLower(value) {
-	case "yes":
+func yes(value string) (bool, error) { return either(value, "yes", "no") }
+
+// either reports whether value is yes rather than no, two words of the element's own.
+func either(value, yes, no string) (bool, error) {
+	switch {
+	case strings.EqualFold(value, yes):
 		return true, nil
-	case "no":
+	case strings.EqualFold(value, no):
 		return false, nil
 	}
-	return false, errors.New("neither yes nor no")
+	return false, fmt.Errorf("neither %s nor %s", yes, no)
+}
+
+// seconds is a whole number of seconds from low to high, or 0, which turns off what it is for.
+func seconds(value string, low, high time.Duration) (time.Duration, error) {
+	n, err := strconv.ParseUint(value, 10, 32)
+	d := time.Duration(n) * time.Second
+	if err != nil || d != 0 && (d < low || d > high) {
+		return 0, errors.New("no such number of seconds")
+	}
+	return d, nil
+}
+
+// only reports whether value is of these characters alone.
+func only(value, characters string) bool { return strings.Trim(value, characters) == "" }
+
+const (
+	digits       = "0123456789"
+	alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + digits
+)
+
+// printable reports whether value is of visible ASCII without blanks.
+func printable(value string) bool {
+	return !strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // address is an IP address without a zone, which nobody else could use; brackets around IPv6 are allowed.
@@ -97,78 +125,6 @@ func host(value string) (string, error) {
 	return name, nil
 }
 
-// hop reads a SIP URI that names a server: no user, no headers (RFC 3261 §19.1.1).
-func hop(uri string) (Hop, error) {
-	h := Hop{URI: uri}
-	scheme, rest, _ := strings.Cut(uri, ":")
-	switch strings.ToLower(scheme) {
-	case "sip":
-	case "sips":
-		return h, errors.New("SIP over TLS is not served")
-	default:
-		return h, errors.New("no SIP URI")
-	}
-	if strings.ContainsAny(rest, "@?<> \t\r\n") {
-		return h, errors.New("the URI of a server has no user and no headers")
-	}
-	hostport, params, _ := strings.Cut(rest, ";")
-	name, number := hostport, ""
-	// The last colon starts a port unless it is inside of an IPv6 address' brackets.
-	if i := strings.LastIndexByte(hostport, ':'); i > strings.LastIndexByte(hostport, ']') {
-		name, number = hostport[:i], hostport[i+1:]
-		var err error
-		if h.Port, err = port(number); err != nil || h.Port == 0 {
-			return h, errors.New("no port number")
-		}
-	}
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		return h, errors.New("an IPv6 address stands in brackets")
-	}
-	var err error
-	if h.Host, err = host(name); err != nil {
-		return h, err
-	}
-	h.Transport, err = transportOf(params)
-	return h, err
-}
-
-// transportOf finds the transport among the parameters of a URI. The others, such as lr, change nothing here.
-func transportOf(params string) (string, error) {
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if !strings.EqualFold(name, "transport") {
-			continue
-		}
-		switch t := strings.ToLower(value); t {
-		case "udp", "tcp":
-			return t, nil
-		}
-		return "", errors.New("this transport is not served towards a server")
-	}
-	return "", nil
-}
-
-func nextHop(value string) (NextHop, error) {
-	if value == "*" {
-		return NextHop{Any: true}, nil
-	}
-	if strings.Contains(value, "/") {
-		prefix, err := netip.ParsePrefix(value)
-		if err != nil {
-			return NextHop{}, errors.New("no prefix")
-		}
-		if prefix != prefix.Masked() {
-			return NextHop{}, fmt.Errorf("bits are set behind the prefix, %s is meant", prefix.Masked())
-		}
-		return NextHop{Prefix: prefix}, nil
-	}
-	if a, err := address(value); err == nil {
-		return NextHop{Prefix: netip.PrefixFrom(a, a.BitLen())}, nil
-	}
-	name, err := host(value)
-	return NextHop{Host: name}, err
-}
-
 // origin is what a browser puts into the Origin header (RFC 6454 §6.1): scheme, host and a port unless it is
 // the scheme's own. "null" is what pages without an origin send, such as those of file: URLs.
 func origin(value string) (string, error) {
@@ -189,20 +145,14 @@ func origin(value string) (string, error) {
 	return u.Scheme + "://" + u.Host, nil
 }
 
-// nearest is the known element whose name takes the fewest changes to become name.
-func nearest(name string) string {
+// nearest is the name of a known element that takes the fewest changes to become name.
+func nearest(name string, known iter.Seq[string]) string {
 	best, least := "", -1
-	consider := func(candidate string) {
+	for candidate := range known {
 		d := distance(name, candidate)
 		if least < 0 || d < least || d == least && candidate < best {
 			best, least = candidate, d
 		}
-	}
-	for candidate := range served {
-		consider(candidate)
-	}
-	for candidate := range notServed {
-		consider(candidate)
 	}
 	return best
 }
