@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"webrtc2sip/internal/config"
 )
@@ -14,31 +16,32 @@ import (
 // warnings are those of the file and what only shows when its parts are seen together.
 func warnings(cfg *config.Config) []config.Warning {
 	all := append([]config.Warning(nil), cfg.Warnings...)
-	for _, h := range cfg.AllowNextHops {
-		if h.Any {
-			all = append(all, config.Warning{Element: "allow-next-hop", Text: "* lets every client send requests anywhere"})
-			break
-		}
+	warn := func(line int, element, text string) {
+		all = append(all, config.Warning{Line: line, Element: element, Text: text})
 	}
-	for _, t := range cfg.Transports {
-		if cfg.PBX != nil && !t.Address.IsLoopback() && publicPasswords(cfg.PBX) {
-			all = append(all, config.Warning{
-				Line: t.Line, Element: "transport",
-				Text: "other machines can reach the demo's users, whose passwords are known to everybody",
-			})
-			break
+	if slices.ContainsFunc(cfg.AllowNextHops, func(h config.NextHop) bool { return h.Any }) {
+		warn(0, "allow-next-hop", "* lets every client send requests anywhere, and choose the registrar that vouches for it")
+	}
+	if cfg.PBX != nil && publicPasswords(cfg.PBX) {
+		foreign := func(t config.Transport) bool { return !t.Address.IsLoopback() }
+		if i := slices.IndexFunc(cfg.Transports, foreign); i >= 0 {
+			warn(cfg.Transports[i].Line, "transport", "other machines can reach the demo's users, whose passwords are known to everybody")
 		}
 	}
 	if cfg.Certificates == nil {
-		for _, t := range cfg.Transports {
-			if t.Secure() {
-				all = append(all, config.Warning{
-					Line: t.Line, Element: "transport",
-					Text: "without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers do not trust",
-				})
-				break
-			}
+		if i := slices.IndexFunc(cfg.Transports, config.Transport.Secure); i >= 0 {
+			warn(cfg.Transports[i].Line, "transport",
+				"without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers and servers do not trust")
 		}
+	}
+	if cfg.Auth == config.AuthNone && len(cfg.Trunks) > 0 {
+		warn(cfg.Trunks[0].Line, "trunk", "with <auth> none everybody can make calls at its cost")
+	}
+	if !cfg.TLSVerify {
+		warn(0, "tls-verify", "no lets whoever stands between us and a server read and change everything")
+	}
+	if a := cfg.Admin; a != nil && !a.Address.IsLoopback() {
+		warn(a.Line, "admin", "other machines can reach it, and its token crosses the network in clear; put a TLS proxy before it")
 	}
 	return all
 }
@@ -85,6 +88,9 @@ func describe(w io.Writer, path string, cfg *config.Config) {
 	line("breaker", "%s", cfg.Breaker)
 	line("name servers", "%s", orElse(len(cfg.Nameservers) > 0, list(cfg.Nameservers), "the system's"))
 	describeRoutes(line, cfg)
+	describeTrunks(line, cfg)
+	describeAdmission(line, cfg)
+	describeOperation(line, cfg)
 	table.Flush()
 	for i, warning := range warnings(cfg) {
 		if i == 0 {
@@ -102,7 +108,21 @@ func describe(w io.Writer, path string, cfg *config.Config) {
 // describeRoutes tells where requests may go, who may connect and who is at the PBX.
 func describeRoutes(line func(name, format string, values ...any), cfg *config.Config) {
 	for _, o := range cfg.OutboundProxies {
-		line("requests", "%s go to %s", orElse(o.Domain == "*", "for other domains", "for "+o.Domain), o.Hop.URI)
+		what := "for " + o.Domain
+		switch {
+		case o.Prefix != "":
+			what = "to numbers " + o.Prefix + "…"
+		case o.Domain == "*":
+			what = "for other domains"
+		}
+		if o.Group == nil {
+			line("requests", "%s go to %s", what, o.Hop.URI)
+			continue
+		}
+		line("requests", "%s go to the group %s", what, o.Group.Name)
+		for _, m := range o.Group.Members {
+			line("", "%s with priority %d and weight %d", m.Hop.URI, m.Priority, m.Weight)
+		}
 	}
 	if p := cfg.PBX; p != nil {
 		line("requests", "for %s go to the built-in PBX", p.Realm)
@@ -113,6 +133,77 @@ func describeRoutes(line func(name, format string, values ...any), cfg *config.C
 	}
 	line("next hops", "%s", orElse(len(cfg.AllowNextHops) > 0, "also "+list(cfg.AllowNextHops), "these alone"))
 	line("web origins", "%s", orElse(len(cfg.AllowOrigins) > 0, strings.Join(cfg.AllowOrigins, ", "), "pages of the same host"))
+}
+
+// describeTrunks tells what accounts there are at other servers.
+func describeTrunks(line func(name, format string, values ...any), cfg *config.Config) {
+	for _, t := range cfg.Trunks {
+		account := "without an account"
+		if t.User != "" {
+			account = "as " + t.User + orElse(t.Register, fmt.Sprintf(", registered for %s at a time", t.Expires), "")
+		}
+		line("trunk", "%s at %s %s", t.Name, t.Hop.URI, account)
+		line("", "calls to %s%s", orElse(t.Numbers == nil, "every number", strings.Join(t.Numbers, "…, ")+"…"),
+			orElse(t.Caller != "", ", made by "+t.Caller, ""))
+		switch {
+		case t.Inbound.Any:
+			line("", "calls from it go to the user that they name at %s", t.Inbound.Domain)
+		case t.Inbound.User != "":
+			line("", "calls from it go to %s", t.Inbound)
+		default:
+			line("", "calls from it are refused")
+		}
+		if len(t.Addresses) > 0 {
+			line("", "known by %s, too", list(t.Addresses))
+		}
+	}
+	if len(cfg.OutboundProxies)+len(cfg.Trunks) > 0 {
+		line("probes", "%s", orElse(cfg.OutboundProbe != 0, "OPTIONS to each server every "+cfg.OutboundProbe.String(), "none"))
+		line("servers' TLS", "%s", orElse(cfg.TLSVerify,
+			"with certificates by "+orElse(cfg.TLSCA != "", cfg.TLSCA, "the system's authorities"), "with any certificate"))
+	}
+}
+
+// describeAdmission tells who may do what and how much of it.
+func describeAdmission(line func(name, format string, values ...any), cfg *config.Config) {
+	switch cfg.Auth {
+	case config.AuthNone:
+		line("admission", "everybody, to the next hops above")
+	case config.AuthRegistrar:
+		line("admission", "whoever has registered")
+	case config.AuthToken:
+		line("admission", "whoever brings a token by %s%s", orElse(cfg.AuthKey.File != "", "a key of "+cfg.AuthKey.File, "the HMAC key"),
+			orElse(cfg.AuthAudience != "", " for "+cfg.AuthAudience, ""))
+	}
+	if len(cfg.TrustedPeers) > 0 {
+		line("trusted peers", "%s", list(cfg.TrustedPeers))
+	}
+	line("taken out", "%s", strings.Join(cfg.StripHeaders, ", "))
+	numbers := orElse(cfg.NumberAllow == nil, "all", strings.Join(cfg.NumberAllow, "…, ")+"…")
+	if cfg.NumberDeny != nil {
+		numbers += " but " + strings.Join(cfg.NumberDeny, "…, ") + "…"
+	}
+	line("numbers", "%s; of premium rate %s", numbers, orElse(cfg.AllowPremium, "for everybody", "not for unknown callers"))
+	if r := cfg.NumberRegion; r.CountryCode != "" {
+		line("", "%s… is +%s…, %s… is +…", r.NationalPrefix, r.CountryCode, r.InternationalPrefix)
+	}
+	line("limits", "%s", cfg.Limits)
+	line("offenders", "%s", orElse(cfg.Ban, "shut out for a growing time", "stay"))
+}
+
+// describeOperation tells when calls end and who watches.
+func describeOperation(line func(name, format string, values ...any), cfg *config.Config) {
+	after := func(d time.Duration) string { return orElse(d == 0, "never", "after "+d.String()) }
+	line("calls end", "%s, without requests and media %s", after(cfg.CallMaxDuration), after(cfg.SessionIdle))
+	line("at a stop", "%s", orElse(cfg.DrainTime == 0, "calls are hung up at once", "calls may go on for "+cfg.DrainTime.String()))
+	line("redirects", "%s", orElse(cfg.FollowRedirects, "followed to allowed next hops", "passed to the caller"))
+	if h := cfg.HEP; h != nil {
+		line("HEP", "to %s over %s as %d%s", net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port))), h.Transport, h.CaptureID,
+			orElse(h.AuthKey != "", " with a key", ""))
+	}
+	if a := cfg.Admin; a != nil {
+		line("administration", "on %s %s a token", socket(config.Transport{Address: a.Address, Port: a.Port}), orElse(a.Token != "", "with", "without"))
+	}
 }
 
 // socket is where a transport listens, as the file has it.

@@ -86,58 +86,6 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-func TestCheckTells(t *testing.T) {
-	path := write(t, `<debug-level>FATAL</debug-level>
-<transport>udp;*;5060</transport>
-<transport>wss;2001:db8::1;*</transport>
-<transport>tls;*;5061</transport>
-<public-address>203.0.113.7</public-address>
-<nameserver>192.0.2.53</nameserver>
-<enable-rtp-symetric>no</enable-rtp-symetric>
-<breaker>always</breaker>
-<outbound-proxy>example.org;sip:192.0.2.1</outbound-proxy>
-<outbound-proxy>*;sip:192.0.2.2;transport=tcp</outbound-proxy>
-<allow-next-hop>192.0.2.0/24</allow-next-hop>
-<allow-next-hop>*</allow-next-hop>
-<allow-origin>https://example.org</allow-origin>
-<pbx>127.0.0.1;10090;demo.example</pbx>
-<pbx-user>1000;demo-1000</pbx-user>
-<codecs>opus</codecs>`)
-	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), []string{"webrtc2sip", "--check", "--config", path}, &stdout, &stderr); status != 0 {
-		t.Fatalf("got status %d and %s", status, &stderr)
-	}
-	want := path + ` means:
-
-  log              from FATAL on
-  listen           udp on *:5060
-  listen           wss on [2001:db8::1]:*
-  public address   203.0.113.7
-  browsers' media  UDP from port 10066 on, one for each core
-  phones' media    UDP ports 20000 to 39999, to the address in their SDP alone
-  breaker          always
-  name servers     192.0.2.53:53
-  requests         for example.org go to sip:192.0.2.1
-  requests         for other domains go to sip:192.0.2.2;transport=tcp
-  requests         for demo.example go to the built-in PBX
-  PBX              on UDP 127.0.0.1:10090
-  PBX user         1000
-  next hops        also 192.0.2.0/24, *
-  web origins      https://example.org
-
-warnings:
-
-  line 5: <transport>: not served: SIP over TLS
-  line 17: <codecs>: not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order
-  <allow-next-hop>: * lets every client send requests anywhere
-  line 3: <transport>: other machines can reach the demo's users, whose passwords are known to everybody
-  line 4: <transport>: without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers do not trust
-`
-	if got := stdout.String(); got != want {
-		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-}
-
 // output collects what the program writes, for a test to read while it runs.
 type output struct {
 	mu   sync.Mutex

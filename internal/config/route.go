@@ -46,7 +46,7 @@ type Member struct {
 	Hop Hop
 	// Priority orders the members, the lowest first: a higher one is tried when all lower ones have failed.
 	Priority uint16
-	// Weight shares the requests among the members of a priority, in proportion. 0 gets next to none where others have more.
+	// Weight shares the requests among the members of a priority, in proportion; 0 counts as 1.
 	Weight uint16
 }
 

@@ -38,9 +38,10 @@ type Trunk struct {
 
 // Inbound is where calls from a trunk go. The zero value refuses them.
 type Inbound struct {
-	// Any leaves it to the Request-URI's user, in the domain of the PBX or of an outbound proxy.
+	// Any leaves the user to the Request-URI. User is empty then.
 	Any bool
-	// User and Domain are the address of record that gets every call. Both are empty or set.
+	// User and Domain are the address of record that gets every call. With Any, Domain is that of the users who
+	// are called: of the PBX, or else of the first outbound proxy for a domain.
 	User, Domain string
 }
 
@@ -117,15 +118,34 @@ func (p *parser) closeTrunk(e *element) error {
 	return nil
 }
 
-// checkTrunks looks at where calls from trunks go.
+// checkTrunks gives the trunks whose calls may go to any user the domain of those users.
 func (p *parser) checkTrunks() error {
-	for _, t := range p.config.Trunks {
-		if t.Inbound.Any && p.config.PBX == nil && len(p.config.OutboundProxies) == 0 {
-			return &Error{Line: t.Line, Element: trunkElement, Err: errors.New(
-				"<inbound> * needs a <pbx> or an <outbound-proxy> whose users are called")}
+	domain := p.home()
+	for i := range p.config.Trunks {
+		t := &p.config.Trunks[i]
+		if !t.Inbound.Any {
+			continue
 		}
+		if domain == "" {
+			return &Error{Line: t.Line, Element: trunkElement, Err: errors.New(
+				"<inbound> * needs a <pbx>, or an <outbound-proxy> for a domain, whose users are called")}
+		}
+		t.Inbound.Domain = domain
 	}
 	return nil
+}
+
+// home is the domain of our users, or empty.
+func (p *parser) home() string {
+	if p.config.PBX != nil {
+		return p.config.PBX.Realm
+	}
+	for _, o := range p.config.OutboundProxies {
+		if o.Prefix == "" && o.Domain != "*" {
+			return o.Domain
+		}
+	}
+	return ""
 }
 
 func (p *parser) trunkURI(value string) (err error) {

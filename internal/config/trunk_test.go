@@ -38,9 +38,16 @@ func TestTrunks(t *testing.T) {
 				},
 				{
 					Name: "t2", Hop: Hop{Host: "::1", Port: 5060, Transport: "tcp", URI: "sip:[::1]:5060;transport=tcp"},
-					Expires: time.Hour, Inbound: Inbound{Any: true}, Line: 17,
+					Expires: time.Hour, Inbound: Inbound{Any: true, Domain: "pbx.example.org"}, Line: 17,
 				},
 			}
+		}},
+		// The first domain that is named is that of the users.
+		{`<outbound-proxy>*;sip:b</outbound-proxy><outbound-proxy>+49*;sip:b</outbound-proxy><outbound-proxy>b.example;sip:b</outbound-proxy>
+<trunk name="t"><uri>sip:a</uri><inbound>*</inbound></trunk>`, func(c *Config) {
+			b := Hop{Host: "b", URI: "sip:b"}
+			c.OutboundProxies = []OutboundProxy{{Domain: "*", Hop: b}, {Prefix: "+49", Hop: b}, {Domain: "b.example", Hop: b}}
+			c.Trunks = []Trunk{{Name: "t", Hop: Hop{Host: "a", URI: "sip:a"}, Expires: time.Hour, Inbound: Inbound{Any: true, Domain: "b.example"}, Line: 3}}
 		}},
 	}.run(t)
 }
@@ -75,7 +82,8 @@ func TestWrongTrunks(t *testing.T) {
 		{in("<inbound>sip:1000</inbound>"), "no address of record"},
 		{in("<inbound>sip:@a</inbound>"), "no user name"},
 		{in("<inbound>sip:1000@a;b</inbound>"), "no host name"},
-		{in("<uri>sip:a</uri><inbound>*</inbound>"), "test.xml:2: <trunk>: <inbound> * needs a <pbx> or an <outbound-proxy>"},
+		{in("<uri>sip:a</uri><inbound>*</inbound>"), "test.xml:2: <trunk>: <inbound> * needs a <pbx>, or an <outbound-proxy> for a domain"},
+		{"<outbound-proxy>*;sip:b</outbound-proxy>" + in("<uri>sip:a</uri><inbound>*</inbound>"), "<inbound> * needs a <pbx>, or"},
 		{in("<address>*</address>"), "this would be everybody"},
 		{in("<adress>a</adress>"), "<adress>: unknown element of a <trunk>, nearest known: <address>"},
 		{in("<transport>udp;*;5060</transport>"), "<transport>: does not belong into a <trunk>"},
@@ -96,7 +104,7 @@ func TestTrunkWarnings(t *testing.T) {
 }
 
 func TestInboundString(t *testing.T) {
-	for want, in := range map[string]Inbound{"": {}, "*": {Any: true}, "sip:1000@a.example": {User: "1000", Domain: "a.example"}} {
+	for want, in := range map[string]Inbound{"": {}, "*": {Any: true, Domain: "a.example"}, "sip:1000@a.example": {User: "1000", Domain: "a.example"}} {
 		if got := in.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
