@@ -83,7 +83,7 @@ func (s *Stack) Send(req *sip.Request, f *Flow, h ClientHandler) (*ClientTransac
 
 // viaOn writes our Via for a flow.
 func (s *Stack) viaOn(f *Flow, branch string) string {
-	return "SIP/2.0/" + string(f.transport) + " " + f.SentBy() + ";branch=" + branch + ";rport"
+	return "SIP/2.0/" + string(f.transport) + " " + f.SentBy() + ";branch=" + branch + ";rport" + f.aliasParam()
 }
 
 func (s *Stack) send(req *sip.Request, f *Flow, branch, via string, h ClientHandler) (*ClientTransaction, error) {

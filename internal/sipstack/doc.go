@@ -1,14 +1,17 @@
 // Package sipstack is the transport and the transaction layer of SIP
-// (RFC 3261 §17 and §18, RFC 7118) over UDP, TCP, WebSocket and secure
+// (RFC 3261 §17 and §18, RFC 7118) over UDP, TCP, TLS, WebSocket and secure
 // WebSocket.
 //
-//	        peers
-//	UDP   TCP   WS/WSS   Pipe          sockets: one reader goroutine each
-//	 │     │      │       │
-//	 │  framing  HTTP     │            limits, deadlines, keep-alives
-//	 │     │    upgrade   │
-//	 ▼     ▼      ▼       ▼
+//	         peers
+//	UDP   TCP/TLS   WS/WSS   Pipe      sockets: one reader goroutine each
+//	 │       │        │       │
+//	 │    framing    HTTP     │        limits, deadlines, keep-alives
+//	 │       │      upgrade   │
+//	 ▼       ▼        ▼       ▼
 //	parse: guards, 400, 505, 413       octets become sip.Request, sip.Response
+//	 │
+//	 ▼
+//	admission: 503                     strangers, before anything is kept
 //	 │
 //	 ▼
 //	table: branch, sent-by, method, flow
@@ -40,6 +43,10 @@
 // while there is something to write, and a peer that does not drain its queue
 // is disconnected, so that nobody waits for anybody. An idle client costs one
 // goroutine, the reader.
+//
+// A TLS connection of ours belongs to an address and a name, which the peer's
+// certificate must have (RFC 5922); one that a peer opened carries requests back
+// if it proved its name and asked for that (RFC 5923).
 //
 // # Messages
 //
@@ -75,7 +82,7 @@
 // # What it does not do
 //
 // It routes nothing, resolves no names, knows no dialogs and no authentication.
-// It listens on no TLS but for WebSocket. It sends no NAT keep-alives but
+// It sends no NAT keep-alives but
 // WebSocket pings. A response whose TCP connection is gone is lost; no new
 // connection is opened for it (RFC 3261 §18.2.2).
 package sipstack

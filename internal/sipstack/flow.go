@@ -34,14 +34,17 @@ type Flow struct {
 	datagram func(p []byte, to netip.AddrPort) error
 
 	// connections
-	conn   conn
-	done   chan struct{}
-	keep   *time.Timer // sends WebSocket pings
-	log    *slog.Logger
-	active int // server transactions without a final response; guarded by table.mu
-	owned  map[transaction]struct{}
+	conn    conn
+	done    chan struct{}
+	keep    *time.Timer // sends WebSocket pings
+	log     *slog.Logger
+	peer    peer   // what FlowTo finds it by; zero: nothing
+	aliases []peer // likewise, by the word of the peer; guarded by Stack.mu
+	active  int    // server transactions without a final response; guarded by table.mu
+	owned   map[transaction]struct{}
 
 	mu        sync.Mutex // guards all below; never held over I/O
+	names     []string   // see PeerNames; the reader of an accepted connection needs no lock
 	connected bool       // false while it is dialled
 	closed    bool
 	draining  bool // nothing new is taken
@@ -104,12 +107,16 @@ func (f *Flow) Transport() Transport { return f.transport }
 func (f *Flow) Remote() netip.AddrPort { return f.remote }
 
 // Local is our address as the peer reaches it, as far as this machine knows: a
-// UDP listener on all addresses gives the one that the routing table chooses.
+// listener on all addresses gives the one that the routing table chooses. The
+// port is 0 on a TLS connection of ours if there is no listener to come back to.
 func (f *Flow) Local() netip.AddrPort {
-	if f.local.IsValid() || f.listener == nil {
+	switch {
+	case f.local.IsValid():
 		return f.local
+	case f.listener != nil:
+		return netip.AddrPortFrom(f.listener.localFor(f.remote), f.listener.addr.Port())
 	}
-	return netip.AddrPortFrom(f.listener.localFor(f.remote), f.listener.addr.Port())
+	return netip.AddrPortFrom(f.stack.locals.towards(f.remote.Addr()), 0)
 }
 
 // SentBy is host:port for Via and Record-Route on this flow: the public address
@@ -124,7 +131,13 @@ func (f *Flow) SentBy() string {
 	if !host.IsValid() || f.remote.Addr().IsLoopback() {
 		host = f.Local().Addr()
 	}
-	return netip.AddrPortFrom(host, port).String()
+	switch {
+	case port != 0:
+		return netip.AddrPortFrom(host, port).String()
+	case host.Is6():
+		return "[" + host.String() + "]"
+	}
+	return host.String()
 }
 
 // Origin is the Origin header of a WebSocket's upgrade; "" without one.
@@ -132,6 +145,13 @@ func (f *Flow) Origin() string { return f.origin }
 
 // RequestURI is the path and query of a WebSocket's upgrade.
 func (f *Flow) RequestURI() string { return f.resource }
+
+// isClosed tells whether nothing can be sent any more.
+func (f *Flow) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
 
 // Done is closed when the flow has ended, for UDP when the stack has.
 func (f *Flow) Done() <-chan struct{} {
@@ -290,7 +310,7 @@ func (f *Flow) end(err error) {
 	}
 }
 
-// newFlow makes the flow of a connection.
+// newFlow makes the flow of a connection. l may be nil.
 func (s *Stack) newFlow(l *Listener, t Transport, local, remote netip.AddrPort) *Flow {
 	return &Flow{
 		stack: s, listener: l, transport: t, done: make(chan struct{}),

@@ -1,6 +1,7 @@
 package sipstack
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ type Listener struct {
 
 	packets *net.UDPConn // UDP
 	stream  net.Listener // the others
+	tls     *tls.Config  // TLS
 	web     *webServer   // WS, WSS
 	census  census
 	recent  atomic.Pointer[Flow] // UDP flow of the last datagram
@@ -55,11 +57,14 @@ func (l *Listener) open(addr netip.AddrPort) (err error) {
 		}
 		_ = l.packets.SetReadBuffer(udpReadBuffer) // as much as the system allows
 		l.addr = addrPort(l.packets.LocalAddr())
-	case TCP, WS, WSS:
+	case TCP, TLS, WS, WSS:
 		if l.stream, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(addr)); err != nil {
 			return err
 		}
 		l.addr = addrPort(l.stream.Addr())
+		if l.transport == TLS {
+			l.tls = modern(l.stack.cfg.TLS)
+		}
 		if l.transport.web() {
 			l.web = newWebServer(l)
 		}

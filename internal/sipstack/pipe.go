@@ -37,6 +37,9 @@ func (s *Stack) Pipe(t Transport, remote netip.AddrPort) (near *Flow, far *Pipe,
 	f := s.newFlow(nil, t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 5060), remote)
 	p := &Pipe{flow: f, in: make(chan string, pipeDepth), out: make(chan string, pipeDepth), end: make(chan struct{})}
 	f.conn = p
+	if !t.web() {
+		f.peer = peer{transport: t, remote: f.remote}
+	}
 	if err := s.add(f); err != nil {
 		return nil, nil, err
 	}

@@ -52,6 +52,7 @@ func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
 	}
 	m.req.SetTransport(string(f.transport))
 	m.req.SetSource(f.remote.String())
+	s.alias(f, &m.top)
 	switch m.req.Method {
 	case sip.ACK:
 		s.ack(f, m)

@@ -22,6 +22,7 @@ type Transport string
 const (
 	UDP Transport = "UDP" // RFC 3261 §18
 	TCP Transport = "TCP" // RFC 3261 §18
+	TLS Transport = "TLS" // RFC 3261 §26.2.1, RFC 5922
 	WS  Transport = "WS"  // RFC 7118
 	WSS Transport = "WSS" // RFC 7118, over TLS
 )
@@ -62,7 +63,8 @@ type Timers struct {
 type Config struct {
 	Logger        *slog.Logger // nil: silence
 	PublicAddress netip.Addr   // host of SentBy towards peers on other machines; zero: the local address of the flow
-	TLS           *tls.Config  // certificate for WSS; versions below 1.2 are raised to it
+	TLS           *tls.Config  // certificate for TLS and WSS, and which ones of clients are wanted; versions below 1.2 are raised to it
+	ClientTLS     *tls.Config  // connections that we open: roots, our own certificate; nil: the system's roots, none
 	AllowOrigins  []string     // Origin headers that browsers may come with; "*": any; empty: the host of the request alone
 	Timers        Timers
 	Limits        Limits
@@ -122,7 +124,7 @@ type Stack struct {
 	waiting   []func() // goroutines asked for before Serve
 	listeners []*Listener
 	flows     map[uint64]*Flow
-	peers     map[peer]*Flow // TCP connections, and pipes, by remote address
+	peers     map[peer]*Flow // connections of TCP and TLS, and pipes, by what FlowTo is asked for
 }
 
 type lifeState int
@@ -132,12 +134,6 @@ const (
 	serving
 	closed
 )
-
-// peer finds a connection again.
-type peer struct {
-	transport Transport
-	remote    netip.AddrPort
-}
 
 // New makes a stack. It starts nothing and opens nothing.
 func New(cfg Config) *Stack {
@@ -268,7 +264,7 @@ func (s *Stack) after(d time.Duration, f func()) *time.Timer {
 // Listen opens a listener; port 0 takes any free one, an unspecified address
 // listens on all. Serve serves it. It must be called before Serve.
 func (s *Stack) Listen(t Transport, addr netip.AddrPort) (*Listener, error) {
-	if t == WSS && s.cfg.TLS == nil {
+	if (t == WSS || t == TLS) && s.cfg.TLS == nil {
 		return nil, fmt.Errorf("listen %s %s: no certificate", t, addr)
 	}
 	l := &Listener{stack: s, transport: t}
@@ -291,80 +287,6 @@ func (s *Stack) Flow(id uint64) (*Flow, bool) {
 	defer s.mu.Unlock()
 	f, ok := s.flows[id]
 	return f, ok
-}
-
-// FlowTo gives a flow to an address. For UDP that is the listener of the right
-// family; for TCP a connection that exists, or a new one, which is dialled in
-// the background: what is sent waits for it, and if it fails within 5 s,
-// transactions on it end with ErrTransport. WebSocket flows can't be opened
-// from here. ErrNoListener means that no listener has this transport and
-// family; one of TCP is needed, since its port is what SentBy names.
-func (s *Stack) FlowTo(t Transport, to netip.AddrPort) (*Flow, error) {
-	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	s.mu.Lock()
-	f := s.peers[peer{t, to}]
-	l := s.listenerFor(t, to.Addr())
-	s.mu.Unlock()
-	switch {
-	case f != nil:
-		return f, nil
-	case l == nil || !to.IsValid() || to.Port() == 0:
-		return nil, fmt.Errorf("%w: %s %s", ErrNoListener, t, to)
-	case t == UDP:
-		return l.udpFlow(to), nil
-	case t == TCP:
-		return s.dial(l, to)
-	}
-	return nil, fmt.Errorf("%w: %s %s", ErrNoListener, t, to)
-}
-
-// listenerFor finds the listener that can send to an address; s.mu is held. One
-// on loopback reaches loopback only, and is preferred there.
-func (s *Stack) listenerFor(t Transport, to netip.Addr) *Listener {
-	var found *Listener
-	for _, l := range s.listeners {
-		if l.transport != t || !l.reaches(to) {
-			continue
-		}
-		if l.addr.Addr().IsLoopback() == to.IsLoopback() && to.IsLoopback() {
-			return l
-		}
-		if found == nil {
-			found = l
-		}
-	}
-	return found
-}
-
-// add makes a flow known; its ID is chosen here.
-func (s *Stack) add(f *Flow) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addLocked(f)
-}
-
-func (s *Stack) addLocked(f *Flow) error {
-	if s.state == closed {
-		return ErrClosed
-	}
-	for f.id == 0 || s.flows[f.id] != nil {
-		f.id = randomID()
-	}
-	s.flows[f.id] = f
-	if !f.transport.web() {
-		s.peers[peer{f.transport, f.remote}] = f
-	}
-	return nil
-}
-
-// remove forgets a flow.
-func (s *Stack) remove(f *Flow) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.flows, f.id)
-	if key := (peer{f.transport, f.remote}); s.peers[key] == f {
-		delete(s.peers, key)
-	}
 }
 
 // randomID gives the ID of a connection. It can't be guessed, so that it can be

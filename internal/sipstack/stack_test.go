@@ -16,7 +16,7 @@ import (
 func TestListenErrors(t *testing.T) {
 	any := netip.MustParseAddrPort("127.0.0.1:0")
 	s := New(Config{})
-	for _, tr := range []Transport{WSS, "SCTP"} {
+	for _, tr := range []Transport{WSS, TLS, "SCTP"} {
 		if _, err := s.Listen(tr, any); err == nil {
 			t.Errorf("%s: no error", tr)
 		}

@@ -9,24 +9,28 @@ import (
 	"time"
 )
 
-// streamConn is a TCP connection, accepted or ours.
+// streamConn is a connection of TCP or TLS, accepted or ours.
 type streamConn struct {
 	flow   *Flow
 	cancel context.CancelFunc // ends dialling; nil if accepted
 
 	mu     sync.Mutex
-	conn   net.Conn // nil while it is dialled
+	socket net.Conn // nil while it is dialled
 	closed bool
+	conn   net.Conn // what is read and written: socket, or TLS over it; not guarded, set before the flow serves
 }
 
 // serveStream makes a flow of an accepted connection.
 func (s *Stack) serveStream(l *Listener, conn net.Conn) {
-	f := s.newFlow(l, TCP, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()))
-	c := &streamConn{flow: f, conn: conn}
+	f := s.newFlow(l, l.transport, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()))
+	if l.transport == TCP {
+		f.peer = peer{transport: TCP, remote: f.remote}
+	}
+	c := &streamConn{flow: f, socket: conn, conn: conn}
 	f.conn = c
 	err := s.add(f)
 	if err == nil {
-		err = s.start(func() { f.serve(c.readLoop) })
+		err = s.start(func() { c.run(conn) })
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -36,13 +40,17 @@ func (s *Stack) serveStream(l *Listener, conn net.Conn) {
 
 // dial makes a flow whose connection is opened by its own goroutine, so that
 // nobody waits.
-func (s *Stack) dial(l *Listener, to netip.AddrPort) (*Flow, error) {
-	f := s.newFlow(l, TCP, netip.AddrPort{}, to)
+func (s *Stack) dial(l *Listener, key peer) (*Flow, error) {
+	f := s.newFlow(l, key.transport, netip.AddrPort{}, key.remote)
+	f.peer = key
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Connect)
 	c := &streamConn{flow: f, cancel: cancel}
 	f.conn = c
 	s.mu.Lock()
-	other := s.peers[peer{TCP, to}]
+	other := s.peers[key]
+	if other != nil && other.isClosed() {
+		other = nil // its place is taken
+	}
 	var err error
 	if other == nil {
 		err = s.addLocked(f)
@@ -53,7 +61,7 @@ func (s *Stack) dial(l *Listener, to netip.AddrPort) (*Flow, error) {
 		return other, nil
 	}
 	if err == nil {
-		err = s.start(func() { c.run(ctx) })
+		err = s.start(func() { c.open(ctx) })
 	}
 	if err != nil {
 		cancel()
@@ -63,13 +71,13 @@ func (s *Stack) dial(l *Listener, to netip.AddrPort) (*Flow, error) {
 	return f, nil
 }
 
-// run is the life of a connection of ours.
-func (c *streamConn) run(ctx context.Context) {
+// open is the life of a connection of ours.
+func (c *streamConn) open(ctx context.Context) {
 	defer c.cancel()
 	f := c.flow
 	var d net.Dialer
-	if own := f.listener.addr.Addr(); !own.IsUnspecified() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(own, 0))
+	if f.listener != nil && !f.listener.addr.Addr().IsUnspecified() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.listener.addr.Addr(), 0))
 	}
 	conn, err := d.DialContext(ctx, "tcp", f.remote.String())
 	if err == nil && !c.adopt(conn) {
@@ -79,7 +87,7 @@ func (c *streamConn) run(ctx context.Context) {
 		f.end(err)
 		return
 	}
-	f.serve(c.readLoop)
+	c.run(conn)
 }
 
 // adopt takes the connection that was dialled, unless the flow was closed
@@ -91,8 +99,27 @@ func (c *streamConn) adopt(conn net.Conn) bool {
 		_ = conn.Close()
 		return false
 	}
-	c.conn = conn
+	c.socket = conn
 	return true
+}
+
+// run is the life of a connection that is open.
+func (c *streamConn) run(conn net.Conn) {
+	f := c.flow
+	c.conn = conn
+	if f.transport == TLS {
+		dialled := c.cancel != nil
+		secured, err := c.secure(conn, dialled)
+		if err != nil {
+			if dialled { // a peer that the operator chose; of strangers' faults there is no end
+				f.stack.guard.brief("TLS handshake", "remote", f.remote, "name", f.peer.name, "err", err)
+			}
+			f.end(err)
+			return
+		}
+		c.conn = secured
+	}
+	f.serve(c.readLoop)
 }
 
 func (c *streamConn) write(o outgoing) error {
@@ -108,8 +135,8 @@ func (c *streamConn) close(closeReason) {
 	if c.cancel != nil {
 		c.cancel()
 	}
-	if c.conn != nil {
-		_ = c.conn.Close()
+	if c.socket != nil {
+		_ = c.socket.Close() // for TLS without its farewell, which could wait for the peer; the end of messages shows in them
 	}
 }
 

@@ -73,7 +73,7 @@ func (w *webServer) count(_ net.Conn, state http.ConnState) {
 func (w *webServer) serve() error {
 	var in net.Listener = acceptor{w.listener}
 	if w.listener.transport == WSS {
-		in = tls.NewListener(in, tlsConfig(w.listener.stack.cfg.TLS))
+		in = tls.NewListener(in, webTLS(w.listener.stack.cfg.TLS))
 	}
 	err := w.server.Serve(in)
 	w.close()
@@ -86,14 +86,6 @@ func (w *webServer) serve() error {
 }
 
 func (w *webServer) close() { _ = w.server.Close() }
-
-// tlsConfig makes of the user's configuration one for SIP over WebSocket.
-func tlsConfig(c *tls.Config) *tls.Config {
-	c = c.Clone()
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.NextProtos = []string{"http/1.1"}
-	return c
-}
 
 // acceptor gives the HTTP server the connections that the listener lets in.
 type acceptor struct{ *Listener }
