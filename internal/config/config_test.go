@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +80,71 @@ func TestShipped(t *testing.T) {
 	}
 	if d := diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// What the shipped file shows in comments can be used as it stands, and it shows every element.
+func TestShippedComments(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "config.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	for _, comment := range regexp.MustCompile(`(?s)<!--.*?-->`).FindAllString(string(text), -1) {
+		// Lines that are elements, or stand inside of one.
+		for _, line := range regexp.MustCompile(`(?m)^ +</?[a-z].*>$`).FindAllString(comment, -1) {
+			shown.WriteString(line + "\n")
+		}
+	}
+	if _, err := parse(shown.String()); err != nil {
+		t.Errorf("%v in\n%s", err, &shown)
+	}
+	for name := range names {
+		// A realm is seldom needed; the text says it.
+		if !strings.Contains(string(text), "<"+name) && name != "realm" {
+			t.Errorf("<%s> is not shown", name)
+		}
+	}
+}
+
+// names yields those of all elements that have an effect.
+func names(yield func(string) bool) {
+	for _, settings := range []map[string]setting{served, inTrunk} {
+		for name := range settings {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+	yield(trunkElement)
+}
+
+// The reference describes every element, and its examples are right.
+func TestReference(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range names {
+		if !regexp.MustCompile("(?m)^(### |\\| ).*`" + name + "`").Match(text) {
+			t.Errorf("<%s> is not described", name)
+		}
+	}
+	for _, key := range limits {
+		if !strings.Contains(string(text), "| `"+key.key+"` |") {
+			t.Errorf("the limit %s is not described", key.key)
+		}
+	}
+	var examples strings.Builder
+	for _, e := range regexp.MustCompile("(?s)`(<[^`]+>)`|```xml(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		examples.WriteString(e[1] + e[2] + "\n")
+	}
+	c, err := parse(examples.String())
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, &examples)
+	}
+	if len(c.Warnings) > 0 || len(c.Trunks) != 1 || c.Admin == nil {
+		t.Errorf("got %+v", c)
 	}
 }
 
