@@ -15,6 +15,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -51,12 +52,17 @@ type call struct {
 	legs   offeranswer.Legs
 	broken bool // descriptions go through Media
 
-	mu       sync.Mutex // guards all below; never held over I/O or a callback
-	state    callState
-	parties  [2]party
-	invite   *pending // newest INVITE in progress
-	born     time.Time
-	answered time.Time
+	mu          sync.Mutex // guards all below; never held over I/O or a callback
+	state       callState
+	parties     [2]party
+	invite      *pending // newest INVITE in progress
+	born        time.Time
+	answered    time.Time
+	held        map[Hop]resolver.Target // where requests to these hops went
+	shift       uint32                  // what CSeq numbers toward the trunk are raised by
+	inviteShift uint32                  // the same for the newest INVITE
+	trunk       *Trunk                  // account that the callee is reached by, if any
+	ending      ending                  // what admission counted
 
 	media   sync.Mutex // orders the exchanges of descriptions, and guards all below
 	delayed *offeranswer.Side
@@ -71,7 +77,7 @@ func (p *Proxy) newCall(r *routed) *call {
 	c := &call{p: p, id: id, name: fmt.Sprintf("%016x", id), callID: value(r.req, "Call-ID"), born: time.Now()}
 	c.log = p.log.With("call_id", c.name, "sip_call_id", c.callID)
 	c.legs = offeranswer.Legs{p.leg(r.from), p.leg(r.to)}
-	c.broken = p.breaks(r)
+	c.broken, c.trunk = p.breaks(r), r.trunk
 	c.parties[offeranswer.Caller] = callerOf(r)
 	c.parties[offeranswer.Callee] = calleeOf(r)
 	p.mu.Lock()
@@ -218,8 +224,7 @@ func (c *call) destination(p *Proxy, r *routed) *refusal {
 		next = &r.routes[0].Address
 	}
 	r.trust = p.spiral(next)
-	var err error
-	if r.hop, err = hopOf(next); err != nil {
+	if err := r.via(next); err != nil {
 		return refusalOf(err)
 	}
 	return nil
@@ -422,7 +427,7 @@ func (c *call) request(method sip.RequestMethod, to offeranswer.Side) *routed {
 	if len(r.routes) > 0 {
 		next = &r.routes[0].Address
 	}
-	r.hop, _ = hopOf(next)
+	_ = r.via(next) // an impossible one is refused when it is resolved
 	r.trust = c.p.spiral(next)
 	return r
 }

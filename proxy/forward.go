@@ -35,6 +35,13 @@ func (i *pending) cancel(reason ...sip.Header) {
 	}
 }
 
+// isCancelled tells whether the INVITE has been given up.
+func (i *pending) isCancelled() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.cancelled
+}
+
 // sent notes the client transaction; a CANCEL that came before it goes now.
 func (i *pending) sent(client *sipstack.ClientTransaction) {
 	i.mu.Lock()
@@ -98,14 +105,8 @@ func (p *Proxy) forward(r *routed) {
 			}
 		}
 	}
-	client, err := p.stack.Send(p.outgoing(r, body), r.to, func(res *sip.Response, err error) { p.response(r, res, err) })
-	if err != nil {
-		p.response(r, nil, err)
-		return
-	}
-	if r.pending != nil {
-		r.pending.sent(client)
-	}
+	r.body = body
+	p.transmit(r)
 }
 
 // expectAnswer readies what an INVITE in progress needs.
@@ -136,6 +137,7 @@ func (p *Proxy) send(r *routed) {
 // outgoing builds the request that leaves: Request-URI, Max-Forwards, Routes,
 // Record-Routes, Path or Contact, body. The transaction adds Via.
 func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
+	r.byTrunk()
 	out := sip.NewRequest(r.req.Method, r.uri)
 	for _, h := range r.routes {
 		out.AppendHeader(h)
@@ -143,19 +145,23 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 	if r.from != nil {
 		p.recordRoute(r, out)
 	}
-	edit := func(h sip.Header) sip.Header {
-		if len(body) == 0 && is(h, "Content-Type") {
-			return nil
-		}
-		return editRequest(h)
-	}
+	edit := editRequest
 	if r.req.Method == sip.REGISTER && isWeb(r.from) {
 		edit = p.bind(r, out)
 	}
 	n, _ := maxForwards(r.req)
 	hops := sip.MaxForwardsHeader(n - 1)
 	out.AppendHeader(&hops)
-	rebuilt(r.req.Headers(), out, edit)
+	rebuilt(r.req.Headers(), out, func(h sip.Header) sip.Header {
+		if len(body) == 0 && is(h, "Content-Type") || p.strips(r, h) {
+			return nil
+		}
+		if r.shift != 0 {
+			h = shifted(h, r.shift)
+		}
+		return edit(h)
+	})
+	p.addIdentity(r, out)
 	out.SetBody(body)
 	return out
 }
@@ -200,6 +206,8 @@ func (p *Proxy) response(r *routed, res *sip.Response, err error) {
 	}
 	switch {
 	case res.StatusCode == 100:
+		return
+	case p.redirected(r, res):
 		return
 	case res.StatusCode < 200:
 		p.provisional(r, res)
@@ -278,6 +286,12 @@ func (p *Proxy) rejectAnswer(r *routed, err error) {
 // failure passes a final answer of 300 and up on. A 503 is the next hop's own
 // trouble, not ours (§16.7 step 6): it goes on as 500.
 func (p *Proxy) failure(r *routed, res *sip.Response) {
+	if (res.StatusCode == 401 || res.StatusCode == 407) && r.trunk != nil && r.trunk.Prover != nil {
+		refused := &refusal{code: 403, reason: "Trunk Refuses Credentials"} // the caller can't answer that challenge
+		p.refuse(r.tx, refused)
+		p.finished(r, refused.code)
+		return
+	}
 	if res.StatusCode == 503 {
 		res = cloneResponse(res, res.Body(), same)
 		res.StatusCode = 500
@@ -289,6 +303,7 @@ func (p *Proxy) failure(r *routed, res *sip.Response) {
 // finished ends what a final answer ends: the call of a refused INVITE, or of
 // a BYE that was not challenged.
 func (p *Proxy) finished(r *routed, status int) {
+	r.ending.run()
 	if r.pending != nil {
 		r.pending.done()
 	}
@@ -323,7 +338,15 @@ func (c *call) refused(status int) {
 
 // respond sends a response on to where its request came from.
 func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
-	edit := func(h sip.Header) sip.Header { return editResponse(h, body) }
+	edit := func(h sip.Header) sip.Header {
+		if p.stripsResponse(r, h) {
+			return nil
+		}
+		if r.shift != 0 && is(h, "CSeq") {
+			return r.req.CSeq()
+		}
+		return editResponse(h, body)
+	}
 	if r.req.Method == sip.REGISTER && isWeb(r.from) && res.IsSuccess() {
 		edit = p.restoreContact(r)
 		p.registered(r)
@@ -432,16 +455,26 @@ func (c *call) answeredLate(r *routed, res *sip.Response) bool {
 		c.mu.Unlock()
 		return false
 	}
+	c.mu.Unlock()
+	c.dismiss(r, res)
+	return true
+}
+
+// dismiss acknowledges a 2xx that nobody waits for, and ends its dialog.
+func (c *call) dismiss(r *routed, res *sip.Response) {
+	tag := tagOf(res.To().Params)
+	c.mu.Lock()
+	b := &c.parties[r.side.Other()]
+	was := *b
 	b.learn(res)
 	b.tag, b.routes = tag, c.beyond(res)
 	ack := c.request(sip.ACK, r.side.Other())
 	ack.req.CSeq().SeqNo = r.req.CSeq().SeqNo
 	bye := c.bye(r.side.Other(), "answered too late")
-	b.tag = "" // a repeated 2xx is answered again
+	*b = was // a repeated 2xx is answered again
 	c.mu.Unlock()
 	c.p.acknowledge(ack)
 	c.p.send(bye)
-	return true
 }
 
 // acknowledge sends an ACK of our own.

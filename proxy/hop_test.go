@@ -1,44 +1,83 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"net"
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
 
-// zone answers look-ups from maps.
+// zone is a Resolver that answers from maps, without a cache.
 type zone struct {
-	addrs map[string][]netip.Addr
-	srv   map[string]*net.SRV
-	asked []string
+	addrs  map[string][]netip.Addr
+	srv    map[string][]zoneSRV
+	delay  time.Duration // of every look-up
+	mu     sync.Mutex
+	asked  []string
+	failed []netip.AddrPort
 }
 
-func (z *zone) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
-	z.asked = append(z.asked, host)
-	if a, ok := z.addrs[host]; ok {
-		return a, nil
-	}
-	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+type zoneSRV struct {
+	host string
+	port uint16
 }
 
-func (z *zone) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	if r, ok := z.srv["_"+service+"._"+proto+"."+name]; ok {
-		return "", []*net.SRV{r}, nil
+var errNoName = errors.New("no such host")
+
+func (z *zone) Resolve(_ context.Context, q resolver.Query) (out []resolver.Target, err error) {
+	if t, ok := z.Cached(q); ok {
+		return t, nil
 	}
-	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	time.Sleep(z.delay) // of the bubble's time
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.asked = append(z.asked, q.Host)
+	records, ok := z.srv[q.Host]
+	if !ok || q.Port != 0 {
+		records = []zoneSRV{{q.Host, Hop{Port: q.Port}.port()}}
+	}
+	for _, r := range records {
+		for _, a := range z.addrs[r.host] {
+			out = append(out, resolver.Target{Addr: netip.AddrPortFrom(a, r.port), Transport: cmp.Or(q.Transport, "UDP"), Name: q.Host})
+		}
+	}
+	if out == nil {
+		return nil, errNoName
+	}
+	return out, nil
+}
+
+func (z *zone) Cached(q resolver.Query) ([]resolver.Target, bool) {
+	a, literal := Hop{Host: q.Host, Port: q.Port, Transport: sipstack.Transport(q.Transport)}.address()
+	return []resolver.Target{{Addr: a, Transport: cmp.Or(q.Transport, "UDP")}}, literal
+}
+
+func (z *zone) Failed(t resolver.Target, _ time.Duration) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.failed = append(z.failed, t.Addr)
+}
+
+func (z *zone) Alive(resolver.Target) {}
+
+// server is a hop alone in its group.
+func server(host string, port uint16, tr sipstack.Transport) []Server {
+	return []Server{{Hop: Hop{Host: host, Port: port, Transport: tr}}}
 }
 
 func testPolicy() *policy {
 	return &policy{
 		outbound: []OutboundProxy{
-			{Domain: "pbx.example", Hop: Hop{"192.0.2.10", 5070, sipstack.UDP}},
-			{Domain: "*", Hop: Hop{"trunk.example.net", 0, sipstack.TCP}},
+			{Domain: "pbx.example", Servers: server("192.0.2.10", 5070, sipstack.UDP)},
+			{Domain: "*", Servers: server("trunk.example.net", 0, sipstack.TCP)},
 		},
 		allow: []NextHop{{Prefix: netip.MustParsePrefix("198.51.100.0/24")}, {Host: "carrier.example"}},
 	}
@@ -51,7 +90,7 @@ func TestOutboundFor(t *testing.T) {
 		"PBX.Example": "192.0.2.10:5070/udp",
 		"other":       "trunk.example.net:0/tcp",
 	} {
-		if got, ok := p.outboundFor(domain); !ok || got.String() != want {
+		if got, ok := p.outboundFor(domain); !ok || got[0].Hop.String() != want {
 			t.Errorf("outboundFor(%q): got %v, %v, want %s", domain, got, ok, want)
 		}
 	}
@@ -69,7 +108,7 @@ func TestPolicyJudgesAndLooksUp(t *testing.T) {
 			"stranger.example.org": {netip.MustParseAddr("10.0.0.1")},
 			"zero.carrier.example": {netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("::ffff:224.0.0.1")},
 		},
-		srv: map[string]*net.SRV{"_sip._udp.carrier.example": {Target: "sip.carrier.example.", Port: 5080}},
+		srv: map[string][]zoneSRV{"carrier.example": {{"sip.carrier.example", 5080}}},
 	}
 	for _, row := range []struct {
 		name, host string
@@ -97,13 +136,17 @@ func TestPolicyJudgesAndLooksUp(t *testing.T) {
 		{"allowed name, forbidden addresses", "zero.carrier.example", 5060, false, "", errHopRefused},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p, hop := testPolicy(), Hop{row.host, row.port, sipstack.UDP}
-			got, done, err := p.judge(hop, row.trust)
-			if !done {
-				got, err = p.lookup(t.Context(), dns, hop, row.trust)
+			p := &Proxy{cfg: Config{Resolver: dns}, policy: *testPolicy()}
+			r := &routed{hops: server(row.host, row.port, sipstack.UDP), trust: row.trust}
+			err := p.policy.judge(r.hops[0].Hop, row.trust)
+			if err == nil {
+				err = p.lookup(t.Context(), r, r.hops)
 			}
-			if !errors.Is(err, row.err) || err == nil && got.String() != row.want {
-				t.Errorf("got %v, %v, want %s, %v", got, err, row.want, row.err)
+			if err == nil && len(r.targets) == 0 {
+				err = errHopRefused
+			}
+			if !errors.Is(err, row.err) || err == nil && r.targets[0].Addr.String() != row.want {
+				t.Errorf("got %v, %v, want %s, %v", r.targets, err, row.want, row.err)
 			}
 		})
 	}
@@ -113,20 +156,22 @@ func TestPolicyJudgesAndLooksUp(t *testing.T) {
 // address.
 func TestPolicyAsksNothingForRefusedNames(t *testing.T) {
 	p := &policy{allow: []NextHop{{Host: "carrier.example"}}}
-	_, done, err := p.judge(Hop{"inside.example.org", 0, sipstack.UDP}, false)
-	if !done || !errors.Is(err, errHopRefused) {
-		t.Errorf("got %v, %v, want a refusal at once", done, err)
+	if err := p.judge(Hop{Host: "inside.example.org"}, false); !errors.Is(err, errHopRefused) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 
 func TestHopOf(t *testing.T) {
 	for text, want := range map[string]string{
-		"sip:pbx.example":                          "pbx.example:0/udp",
+		"sip:pbx.example":                          "pbx.example:0",
+		"sip:pbx.example;transport=udp":            "pbx.example:0/udp",
 		"sip:1000@192.0.2.1:5070;transport=tcp":    "192.0.2.1:5070/tcp",
 		"sip:[2001:db8::1]:5070;TRANSPORT=UDP;lr":  "2001:db8::1:5070/udp",
-		"sip:pbx.example;maddr=192.0.2.9":          "192.0.2.9:0/udp",
-		"sip:pbx.example:5061;transport=tls":       "",
-		"sips:pbx.example":                         "",
+		"sip:pbx.example;maddr=192.0.2.9":          "192.0.2.9:0",
+		"sip:pbx.example:5061;transport=tls":       "pbx.example:5061/tls",
+		"sips:pbx.example":                         "pbx.example:0/tls",
+		"sips:pbx.example;transport=tcp":           "pbx.example:0/tls",
+		"sips:pbx.example;transport=udp":           "",
 		"sip:df7jal23ls0d.invalid;transport=ws;lr": "",
 	} {
 		var u sip.Uri

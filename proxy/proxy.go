@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -45,13 +45,17 @@ type Config struct {
 	Logger          *slog.Logger
 	PublicAddress   netip.Addr      // address for descriptions; zero: the local address of the flow
 	Breaker         BreakerPolicy   // zero: BreakerAuto
-	OutboundProxies []OutboundProxy // by domain of the Request-URI
+	OutboundProxies []OutboundProxy // by domain of the Request-URI, or by number
+	Trunks          []*Trunk        // accounts elsewhere
 	AllowNextHops   []NextHop       // hops that clients may name; empty: the outbound proxies alone
+	FollowRedirects bool            // try the contacts of a 3xx that are allowed next hops; false: the caller may
+	TrustedPeers    []NextHop       // peers whose word on who is calling is believed
+	StripHeaders    []string        // header fields that carry such words, taken from everybody else
 	Addresses       []netip.Addr    // our own addresses, by which Routes and Request-URIs name us
 	Ports           []uint16        // the ports of our listeners
 	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
-	Resolver        Resolver        // nil: the system's
+	Resolver        Resolver        // nil: one with the system's name servers
 }
 
 const (
@@ -70,6 +74,9 @@ type Proxy struct {
 	media  Media
 	policy policy
 	tokens *tokens
+
+	rest     rest
+	journeys journeys
 
 	ctx  context.Context // lifetime of the proxy: what waits for DNS ends with it
 	stop context.CancelFunc
@@ -101,12 +108,12 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		cfg.TimerC = defaultTimerC
 	}
 	if cfg.Resolver == nil {
-		cfg.Resolver = net.DefaultResolver
+		cfg.Resolver = resolver.New(resolver.Config{Logger: cfg.Logger})
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Proxy{
 		cfg: cfg, log: cfg.Logger, stack: stack, media: media,
-		policy: policy{cfg.OutboundProxies, cfg.AllowNextHops}, tokens: newTokens(),
+		policy: policy{cfg.OutboundProxies, cfg.Trunks, cfg.AllowNextHops}, tokens: newTokens(),
 		ctx: ctx, stop: stop,
 		calls: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
 		clients: map[uint64]*client{}, device: map[string]*client{}, moved: map[uint64]uint64{},
@@ -168,11 +175,17 @@ func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
 	if !p.validate(tx) {
 		return
 	}
-	r, refusal := p.route(tx.Request(), tx.Flow())
+	r, no := p.route(tx.Request(), tx.Flow())
 	r.tx = tx
-	if refusal != nil {
-		p.refuse(tx, refusal)
-		p.finished(r, refusal.code)
+	tx.OnTerminated(func(error) { r.ending.run() })
+	for _, check := range []func(*routed) *refusal{p.looped, p.admit} {
+		if no == nil {
+			no = check(r)
+		}
+	}
+	if no != nil {
+		p.refuse(tx, no)
+		p.finished(r, no.code)
 		return
 	}
 	if tx.Request().IsInvite() {

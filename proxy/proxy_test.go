@@ -36,7 +36,7 @@ func TestValidates(t *testing.T) {
 
 func TestRoutesByOutboundProxy(t *testing.T) {
 	cfg := Config{
-		OutboundProxies: []OutboundProxy{{"pbx.example.net", Hop{"192.0.2.10", 5060, sipstack.UDP}}},
+		OutboundProxies: []OutboundProxy{{Domain: "pbx.example.net", Servers: server("192.0.2.10", 5060, sipstack.UDP)}},
 		AllowNextHops:   []NextHop{},
 	}
 	run(t, cfg, func(w *world) {
@@ -55,7 +55,7 @@ func TestRoutesByOutboundProxy(t *testing.T) {
 // it is a hop itself, and what names us without a token is not sent round.
 func TestStrangersOnTheTelephoneSide(t *testing.T) {
 	cfg := Config{
-		OutboundProxies: []OutboundProxy{{"*", Hop{"192.0.2.10", 5060, sipstack.UDP}}},
+		OutboundProxies: []OutboundProxy{{Domain: "*", Servers: server("192.0.2.10", 5060, sipstack.UDP)}},
 		AllowNextHops:   []NextHop{},
 	}
 	run(t, cfg, func(w *world) {

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -129,19 +127,11 @@ func TestRefusedBye(t *testing.T) {
 	})
 }
 
-type slowZone struct{}
-
-func (slowZone) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	time.Sleep(time.Second) // of the bubble's time
-	return []netip.Addr{pbxAddr.Addr()}, nil
-}
-
-func (slowZone) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
-	return "", nil, nil
-}
-
 func TestFlowLostWhileDNSIsAsked(t *testing.T) {
-	cfg := Config{Resolver: slowZone{}, OutboundProxies: []OutboundProxy{{"*", Hop{"pbx.example.net", 5060, sipstack.UDP}}}}
+	cfg := Config{
+		Resolver:        &zone{addrs: map[string][]netip.Addr{"pbx.example.net": {pbxAddr.Addr()}}, delay: time.Second},
+		OutboundProxies: []OutboundProxy{{Domain: "*", Servers: server("pbx.example.net", 5060, sipstack.UDP)}},
+	}
 	run(t, cfg, func(w *world) {
 		w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact, "CSeq: 1 INVITE")
 		w.browser.want("SIP/2.0 100")

@@ -1,14 +1,15 @@
 package proxy
 
 import (
-	"context"
 	"errors"
-	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -24,21 +25,31 @@ type routed struct {
 
 	uri    sip.Uri            // Request-URI to send
 	routes []*sip.RouteHeader // Routes left to send
-	flow   *sipstack.Flow     // destination that is a flow of ours; nil: hop
-	hop    Hop
-	trust  bool // hop needs no permission: configuration or an established call named it
+	flow   *sipstack.Flow     // destination that is a flow of ours; nil: hops
+	hops   []Server           // next hops to choose from
+	trust  bool               // hops need no permission: configuration or an established call named them
+	trunk  *Trunk             // account by which it leaves, if any
+	inside bool               // a token of ours, or a call that we know, vouches for it
 
-	to *sipstack.Flow // where it leaves, once resolved
+	to      *sipstack.Flow    // where it leaves, once resolved
+	target  resolver.Target   // the same as the resolver knows it; zero: a flow of ours
+	targets []resolver.Target // where else it may go, best first
 
 	pending  *pending // INVITE in progress
 	exchange exchange // descriptions of this transaction
+	body     []byte   // as it leaves
+	attempts attempts
+	shift    uint32     // what its CSeq number is raised by: challenges that we answered for its sender
+	proof    sip.Header // the answer to the last one
+	ending   ending
 }
 
 // refusal is a final answer of our own.
 type refusal struct {
-	code   int
-	reason string
-	why    error // for the log
+	code       int
+	reason     string
+	why        error         // for the log
+	retryAfter time.Duration // 0: no Retry-After
 }
 
 var (
@@ -64,6 +75,7 @@ func refusalOf(err error) *refusal {
 		{errHopRefused, 403, "Next Hop Not Allowed"},
 		{errHopTransport, 480, "Transport Not Available"},
 		{errHopUnresolved, 503, "Next Hop Not Found"},
+		{errHopResting, 503, "Next Hop Overloaded"},
 		{sipstack.ErrNoListener, 480, "Transport Not Available"},
 		{offeranswer.ErrMalformed, 400, "Bad Session Description"},
 		{offeranswer.ErrNoCommonCodec, 488, "Not Acceptable Here"},
@@ -72,10 +84,10 @@ func refusalOf(err error) *refusal {
 		{errGone, 480, "Temporarily Unavailable"},
 	} {
 		if errors.Is(err, row.is) {
-			return &refusal{row.code, row.reason, err}
+			return &refusal{code: row.code, reason: row.reason, why: err}
 		}
 	}
-	return &refusal{500, "Server Internal Error", err}
+	return &refusal{code: 500, reason: "Server Internal Error", why: err}
 }
 
 func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
@@ -86,7 +98,12 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 	req := tx.Request()
 	p.log.Info("request refused", "method", req.Method.String(), "status", r.code, "cause", r.reason,
 		"sip_call_id", value(req, "Call-ID"), "remote", tx.Flow().Remote(), "err", r.why)
-	_ = tx.Reply(r.code, r.reason)
+	var headers []sip.Header
+	if r.retryAfter > 0 {
+		seconds := (r.retryAfter + time.Second - 1) / time.Second
+		headers = append(headers, sip.NewHeader("Retry-After", strconv.Itoa(int(seconds))))
+	}
+	_ = tx.Reply(r.code, r.reason, headers...)
 }
 
 // ownRoutes is what the Route header fields said about ourselves.
@@ -215,30 +232,31 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 }
 
 // routeOut finds the next hop of everything else: foreign Routes, then the
-// client's sipml5-outbound, then the configured outbound proxies, then the
-// Request-URI.
+// client's sipml5-outbound, then what configuration says of the number or the
+// domain, then the Request-URI.
 func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
+	if t := p.trunkAt(r.from); t != nil && opensSomething(r.req) && len(r.routes) == 0 && r.req.Method != sip.OPTIONS {
+		return p.routeInbound(r, t)
+	}
 	var err error
 	inDialog := tagOf(r.req.To().Params) != ""
-	switch hop, found := p.policy.outboundFor(r.uri.Host); {
+	switch found := p.routeByConfig(r); {
 	case len(r.routes) > 0:
 		first := &r.routes[0].Address
-		r.hop, err = hopOf(first)
+		err = r.via(first)
 		r.trust = p.spiral(first)
 	case own.wish != nil && !(inDialog && len(own.tokens) > 0): // inside a dialog the route set holds, even an empty one
-		r.hop, err = hopOf(own.wish)
+		err = r.via(own.wish)
 	case p.self(&r.uri) && r.req.Method == sip.OPTIONS:
 		return forUs
 	case p.self(&r.uri) && !isWeb(r.from): // no token: a registrar would send it back to us
 		return refusedURI
 	case found:
-		r.hop, r.trust = hop, true
-	case p.self(&r.uri):
-		return refusedURI
-	case strings.EqualFold(r.uri.Scheme, "tel"):
+		r.trust = true
+	case p.self(&r.uri), strings.EqualFold(r.uri.Scheme, "tel"):
 		return refusedURI
 	default:
-		r.hop, err = hopOf(&r.uri)
+		err = r.via(&r.uri)
 	}
 	if err == nil && !isWeb(r.from) && !r.trusts(&p.policy) {
 		err = errHopRefused
@@ -247,6 +265,44 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 		return refusalOf(err)
 	}
 	return nil
+}
+
+// routeByConfig finds what configuration says of the Request-URI: an explicit
+// prefix of its number, its domain, a trunk for all numbers, an outbound proxy
+// for all domains.
+func (p *Proxy) routeByConfig(r *routed) bool {
+	number := ""
+	switch {
+	case strings.EqualFold(r.uri.Scheme, "tel"):
+		_, text, _ := strings.Cut(r.uri.String(), ":") // the parser leaves it in one piece
+		number = numberOf(text)
+	case !p.policy.named(r.uri.Host):
+		number = numberOf(r.uri.User)
+	}
+	var found bool
+	if number != "" {
+		if r.hops, r.trunk = p.policy.byNumber(number); r.hops != nil {
+			return true
+		}
+	}
+	if r.hops, found = p.policy.serversOf(r.uri.Host); found {
+		return true
+	}
+	if number != "" {
+		if r.trunk = p.policy.anyNumber(); r.trunk != nil {
+			r.hops = r.trunk.servers()
+			return true
+		}
+	}
+	r.hops, found = p.policy.serversOf("*")
+	return found
+}
+
+// via makes the hop that a URI names the next one.
+func (r *routed) via(u *sip.Uri) error {
+	h, err := hopOf(u)
+	r.hops, r.trunk = []Server{{Hop: h}}, nil
+	return err
 }
 
 // spiral tells whether a Route is ours in name and in deed: the token says nothing of the host beside it.
@@ -260,40 +316,6 @@ func (p *Proxy) spiral(u *sip.Uri) bool {
 // may pass: only from where one may go, too. The way to a browser is by token
 // and asks for no more.
 func (r *routed) trusts(p *policy) bool { return p.knows(r.from.Remote().Addr()) }
-
-// resolve finds the flow that a routed request leaves on and gives it to done:
-// at once where no DNS is needed, else from a goroutine of its own.
-func (p *Proxy) resolve(r *routed, done func(*sipstack.Flow, error)) {
-	if r.flow != nil {
-		done(r.flow, nil)
-		return
-	}
-	addr, known, err := p.policy.judge(r.hop, r.trust)
-	if known {
-		p.connect(r, addr, err, done)
-		return
-	}
-	p.start(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, lookupTimeout)
-		defer cancel()
-		addr, err := p.policy.lookup(ctx, p.cfg.Resolver, r.hop, r.trust)
-		p.connect(r, addr, err, done)
-	})
-}
-
-// connect turns an address into a flow. A refused address is allowed all the
-// same where the call already goes there: a Contact on the machine that
-// answered, with another port.
-func (p *Proxy) connect(r *routed, addr netip.AddrPort, err error, done func(*sipstack.Flow, error)) {
-	if errors.Is(err, errHopRefused) && r.call != nil && r.call.reached(r.side.Other(), addr.Addr()) {
-		err = nil
-	}
-	if err != nil {
-		done(nil, err)
-		return
-	}
-	done(p.stack.FlowTo(r.hop.Transport, addr))
-}
 
 // flow finds the live flow of an id, following clients that came back on
 // another one.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"webrtc2sip/breaker"
 	"webrtc2sip/internal/config"
 	"webrtc2sip/internal/pbx"
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 	"webrtc2sip/proxy"
 	"webrtc2sip/www"
@@ -84,7 +84,7 @@ func (g *gateway) openPBX() (err error) {
 
 // protocols are the transports of the configuration that carry SIP.
 var protocols = map[string]sipstack.Transport{
-	"udp": sipstack.UDP, "tcp": sipstack.TCP, "ws": sipstack.WS, "wss": sipstack.WSS,
+	"udp": sipstack.UDP, "tcp": sipstack.TCP, "tls": sipstack.TLS, "ws": sipstack.WS, "wss": sipstack.WSS,
 }
 
 func (g *gateway) openStack() error {
@@ -142,7 +142,11 @@ func (g *gateway) proxyConfig() proxy.Config {
 		PublicAddress: g.cfg.PublicAddress,
 		Breaker:       policies[g.cfg.Breaker],
 		Addresses:     localAddresses(),
-		Resolver:      resolver(g.cfg.Nameservers),
+		Resolver:      resolver.New(resolver.Config{Nameservers: g.cfg.Nameservers, Transports: g.transports(), Logger: g.log}),
+
+		FollowRedirects: g.cfg.FollowRedirects,
+		StripHeaders:    g.cfg.StripHeaders,
+		TrustedPeers:    peers(g.cfg.TrustedPeers),
 	}
 	for _, l := range g.sip {
 		c.Ports = append(c.Ports, l.Addr().Port())
@@ -151,18 +155,14 @@ func (g *gateway) proxyConfig() proxy.Config {
 		}
 	}
 	for _, o := range g.cfg.OutboundProxies {
-		hop := proxy.Hop{Host: o.Hop.Host, Port: o.Hop.Port, Transport: sipstack.UDP}
-		if o.Hop.Transport != "" {
-			hop.Transport = protocols[o.Hop.Transport]
-		}
-		c.OutboundProxies = append(c.OutboundProxies, proxy.OutboundProxy{Domain: o.Domain, Hop: hop})
+		c.OutboundProxies = append(c.OutboundProxies, proxy.OutboundProxy{Domain: o.Domain, Numbers: o.Prefix, Servers: servers(o)})
 	}
 	if g.pbx != nil {
 		// To the proxy the PBX is one more server of a domain.
 		at := g.pbx.Addr()
 		c.OutboundProxies = append(c.OutboundProxies, proxy.OutboundProxy{
-			Domain: g.cfg.PBX.Realm,
-			Hop:    proxy.Hop{Host: at.Addr().String(), Port: at.Port(), Transport: sipstack.UDP},
+			Domain:  g.cfg.PBX.Realm,
+			Servers: []proxy.Server{{Hop: proxy.Hop{Host: at.Addr().String(), Port: at.Port(), Transport: sipstack.UDP}}},
 		})
 	}
 	for _, h := range g.cfg.AllowNextHops {
@@ -171,26 +171,40 @@ func (g *gateway) proxyConfig() proxy.Config {
 	return c
 }
 
-// resolver asks the given name servers in turn; without any, the system's way is taken.
-func resolver(servers []netip.AddrPort) *net.Resolver {
-	if len(servers) == 0 {
-		return net.DefaultResolver
-	}
-	return &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			var failures []error
-			for _, s := range servers {
-				c, err := d.DialContext(ctx, network, s.String())
-				if err == nil {
-					return c, nil
-				}
-				failures = append(failures, err)
+// transports are those that peers on the telephone side can be reached by.
+func (g *gateway) transports() []string {
+	var out []string
+	for _, l := range g.sip {
+		switch t := l.Transport(); t {
+		case sipstack.UDP, sipstack.TCP, sipstack.TLS:
+			if !slices.Contains(out, string(t)) {
+				out = append(out, string(t))
 			}
-			return nil, errors.Join(failures...)
-		},
+		}
 	}
+	return out
+}
+
+// peers are a list of the configuration in the proxy's terms.
+func peers(list []config.Peer) []proxy.NextHop {
+	out := make([]proxy.NextHop, len(list))
+	for i, p := range list {
+		out[i] = proxy.NextHop{Prefix: p.Prefix, Host: p.Host}
+	}
+	return out
+}
+
+// servers are those of one outbound proxy.
+func servers(o config.OutboundProxy) []proxy.Server {
+	var out []proxy.Server
+	for _, m := range o.Members() {
+		out = append(out, proxy.Server{Hop: hop(m.Hop), Priority: m.Priority, Weight: m.Weight})
+	}
+	return out
+}
+
+func hop(h config.Hop) proxy.Hop {
+	return proxy.Hop{Host: h.Host, Port: h.Port, Transport: protocols[h.Transport]}
 }
 
 // testNumbers are those of package pbx, for the page's buttons.

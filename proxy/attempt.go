@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/resolver"
+	"webrtc2sip/internal/sipstack"
+)
+
+// attempts is how far a request has got with its targets: one transaction after
+// the other, of which the newest counts.
+type attempts struct {
+	mu        sync.Mutex
+	n         int  // number of the newest, from 1
+	heard     bool // a response has come to it
+	client    *sipstack.ClientTransaction
+	silence   *time.Timer // gives up a silent target while there is another
+	redirects int
+	proven    int // challenges answered
+}
+
+// Bounds of what one request may set off.
+const (
+	maxRedirects = 5
+	maxProofs    = 2 // a second challenge may say that the nonce is stale
+)
+
+// transmit sends a request to the target that connect or another chose.
+func (p *Proxy) transmit(r *routed) {
+	x := &r.attempts
+	x.mu.Lock()
+	x.n++
+	x.heard, x.client = false, nil
+	n := x.n
+	x.mu.Unlock()
+	client, err := p.stack.Send(p.outgoing(r, r.body), r.to, func(res *sip.Response, err error) { p.attempted(r, n, res, err) })
+	if err != nil {
+		p.attempted(r, n, nil, err)
+		return
+	}
+	if r.pending != nil {
+		r.pending.sent(client)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.n != n { // its end came before Send returned, and the next one is on its way
+		return
+	}
+	x.client = client
+	if len(r.targets) > 0 && !x.heard {
+		x.silence = time.AfterFunc(failoverAfter, func() { p.silent(r, n) })
+	}
+}
+
+// attempted takes what came back to one attempt.
+func (p *Proxy) attempted(r *routed, n int, res *sip.Response, err error) {
+	x := &r.attempts
+	x.mu.Lock()
+	current := x.n == n
+	if current {
+		x.heard = true
+		if x.silence != nil {
+			x.silence.Stop()
+		}
+	}
+	x.mu.Unlock()
+	if !current {
+		if res != nil && res.IsSuccess() && r.req.IsInvite() && r.call != nil {
+			r.call.dismiss(r, res) // given up too early; the caller is being served by another
+		}
+		return
+	}
+	p.judgeTarget(r, res, err)
+	switch {
+	case isFault(res, err) && p.another(r):
+		p.transmit(r)
+	case res != nil && p.prove(r, res):
+		p.transmit(r)
+	default:
+		p.response(r, res, err)
+	}
+}
+
+// judgeTarget tells the resolver, and the rest, what a target is worth.
+func (p *Proxy) judgeTarget(r *routed, res *sip.Response, err error) {
+	if r.target == (resolver.Target{}) || r.pending != nil && r.pending.isCancelled() {
+		return
+	}
+	if !isFault(res, err) {
+		p.cfg.Resolver.Alive(r.target)
+		return
+	}
+	var wait time.Duration
+	if res != nil {
+		if wait = retryAfter(res); wait > 0 {
+			p.rest.ask(r.target.Addr, wait, time.Now())
+		}
+	}
+	p.cfg.Resolver.Failed(r.target, wait)
+	p.log.Info("target failed", "remote", r.target.Addr, "transport", r.target.Transport, "method", r.req.Method.String(),
+		"sip_call_id", value(r.req, "Call-ID"), "err", err, "retry_after", wait)
+}
+
+// silent gives a target up that has said nothing at all, for another one.
+func (p *Proxy) silent(r *routed, n int) {
+	x := &r.attempts
+	x.mu.Lock()
+	if x.n != n || x.heard {
+		x.mu.Unlock()
+		return
+	}
+	client := x.client
+	x.mu.Unlock()
+	p.start(func() {
+		p.judgeTarget(r, nil, sipstack.ErrTimeout)
+		if !p.another(r) {
+			return // the transaction's own time-out ends it
+		}
+		if r.req.IsInvite() {
+			_ = client.Cancel() // goes out when the target wakes up
+		}
+		p.transmit(r)
+	})
+}
+
+// another moves a request on to its next target. The server of an established
+// call has no substitute, and one that the caller cancelled needs none.
+func (p *Proxy) another(r *routed) bool {
+	if len(r.targets) == 0 || r.pending != nil && r.pending.isCancelled() {
+		return false
+	}
+	f, err := p.nextFlow(r)
+	if err != nil {
+		return false
+	}
+	return p.leaveBy(r, f)
+}
+
+// leaveBy changes the flow that a request leaves on. If the other side now sees
+// us at another address, what is offered to it must say so.
+func (p *Proxy) leaveBy(r *routed, f *sipstack.Flow) bool {
+	before := p.leg(r.to)
+	r.to = f
+	if r.call == nil || !opensSomething(r.req) {
+		return true
+	}
+	r.call.redirect(r)
+	if p.leg(f) == before {
+		return true
+	}
+	body, err := p.requestBody(r)
+	if err == nil {
+		r.body = body
+	}
+	return err == nil
+}
+
+// redirect gives the callee's place to whom the INVITE goes now.
+func (c *call) redirect(r *routed) {
+	c.mu.Lock()
+	c.parties[offeranswer.Callee] = calleeOf(r)
+	c.mu.Unlock()
+	c.media.Lock()
+	c.legs[offeranswer.Callee] = c.p.leg(r.to)
+	c.media.Unlock()
+}
+
+// redirected follows a 3xx if configuration says so and one of its contacts is
+// a hop that anybody may name (RFC 3261 §16.5). It tells whether it took the
+// response; the others go on to the caller.
+func (p *Proxy) redirected(r *routed, res *sip.Response) bool {
+	if !p.cfg.FollowRedirects || res.StatusCode < 300 || res.StatusCode > 399 || res.StatusCode == 380 || !opensSomething(r.req) ||
+		r.pending != nil && r.pending.isCancelled() || r.attempts.redirects >= maxRedirects || isWeb(r.to) {
+		return false
+	}
+	var next routed
+	for _, c := range contacts(res) {
+		if next.via(&c.Address) != nil || p.policy.judge(next.hops[0].Hop, false) != nil {
+			continue
+		}
+		r.attempts.redirects++
+		r.uri, r.routes, r.hops, r.trunk, r.trust = *c.Address.Clone(), nil, next.hops, nil, false
+		r.uri.UriParams = without(r.uri.UriParams, "method")
+		r.uri.Headers = nil
+		r.targets = nil
+		p.resolve(r, func(f *sipstack.Flow, err error) {
+			if err != nil || !p.leaveBy(r, f) {
+				p.failure(r, res)
+				return
+			}
+			p.transmit(r)
+		})
+		return true
+	}
+	return false
+}

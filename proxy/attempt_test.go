@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"webrtc2sip/internal/sipstack"
+)
+
+var spareAddr = netip.MustParseAddrPort("192.0.2.11:5060")
+
+// pair is a group of two servers, of which the PBX is tried first.
+func pair() Config {
+	return Config{
+		AllowNextHops: []NextHop{},
+		OutboundProxies: []OutboundProxy{{Domain: "*", Servers: []Server{
+			{Hop: Hop{Host: "192.0.2.11", Port: 5060, Transport: sipstack.UDP}, Priority: 2},
+			{Hop: Hop{Host: "192.0.2.10", Port: 5060, Transport: sipstack.UDP}, Priority: 1},
+		}}},
+		Resolver: &zone{},
+	}
+}
+
+func TestFailsOver(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		fail func(w *world, req msg)
+	}{
+		{"503", func(w *world, req msg) {
+			w.pbx.reply(req, "503 Service Unavailable", "")
+			w.pbx.want("ACK ")
+		}},
+		{"transport", func(w *world, _ msg) { w.pbx.pipe.Close() }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			run(t, pair(), func(w *world) {
+				spare := w.connect(sipstack.UDP, spareAddr)
+				w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact)
+				w.browser.want("SIP/2.0 100")
+				row.fail(w, w.pbx.want("INVITE "))
+				req := spare.want("INVITE sip:2000@pbx.example.net")
+				equal(t, "body", req.body(), "offered:sdp-offer")
+				spare.reply(req, "200 OK", "ans", "Contact: <sip:2000@192.0.2.11:5060>")
+				ok := w.browser.want("SIP/2.0 200")
+				w.browser.request("ACK sip:2000@192.0.2.11:5060", "", append(routesOf(ok), "To: "+ok.one("To"), "CSeq: 101 ACK")...)
+				spare.want("ACK ")
+				equal(t, "media", w.media.took(), "offer caller to rtp, answer callee")
+			})
+		})
+	}
+}
+
+// A server that says nothing is given up for another one, and if it wakes up
+// and answers all the same, its dialog is ended.
+func TestFailsOverFromSilence(t *testing.T) {
+	run(t, pair(), func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact)
+		w.browser.want("SIP/2.0 100")
+		late := w.pbx.want("INVITE ")
+		begin := time.Now()
+		req := spare.want("INVITE ")
+		if waited := time.Since(begin); waited != failoverAfter {
+			t.Errorf("second server tried after %s, want %s", waited, failoverAfter)
+		}
+		spare.reply(req, "200 OK", "ans", "Contact: <sip:2000@192.0.2.11:5060>")
+		w.browser.want("SIP/2.0 200")
+		w.pbx.want("INVITE ") // retransmissions
+		w.pbx.want("INVITE ")
+		w.pbx.want("INVITE ")
+		w.pbx.reply(late, "200 OK", "late", phoneContact, "To: <sip:2000@pbx.example.net>;tag=late")
+		w.pbx.want("ACK sip:2000@192.0.2.10:5060 ")
+		contains(t, "To", w.pbx.want("BYE sip:2000@192.0.2.10:5060 ").one("To"), "tag=late")
+		w.wantCalls(1)
+	})
+}
+
+// A server that asks for a pause gets it, but for what belongs to calls.
+func TestRetryAfterIsObeyed(t *testing.T) {
+	run(t, Config{}, func(w *world) {
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.pbx.reply(w.pbx.want("MESSAGE "), "503 Overloaded", "", "Retry-After: 5 (sorry);duration=3")
+		res := w.browser.want("SIP/2.0 500")
+		contains(t, "Retry-After", res.one("Retry-After"), "5")
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.browser.want("SIP/2.0 503")
+		w.pbx.nothing(5 * time.Second)
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.pbx.reply(w.pbx.want("MESSAGE "), "200 OK", "")
+		w.browser.want("SIP/2.0 200")
+	})
+}
+
+func TestRedirects(t *testing.T) {
+	inside := netip.MustParseAddrPort("10.0.0.1:5060")
+	for _, row := range []struct {
+		name    string
+		follow  bool
+		contact string
+		to      string // who gets the INVITE next; "": the browser gets the 302
+	}{
+		{"passed on", false, "Contact: <sip:2001@192.0.2.11>", ""},
+		{"followed", true, "Contact: <sip:2001@192.0.2.11;method=INVITE?Subject=x>", "spare"},
+		{"to a forbidden hop", true, "Contact: <sip:2001@10.0.0.1>", ""},
+		{"one of two allowed", true, "Contact: <sip:2001@10.0.0.1>, <sip:2001@192.0.2.11>", "spare"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg := Config{FollowRedirects: row.follow, AllowNextHops: []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}}
+			run(t, cfg, func(w *world) {
+				spare, canary := w.connect(sipstack.UDP, spareAddr), w.connect(sipstack.UDP, inside)
+				req, _ := w.callOut()
+				w.pbx.reply(req, "302 Moved Temporarily", "", row.contact)
+				w.pbx.want("ACK ")
+				if row.to == "" {
+					contains(t, "Contact", w.browser.want("SIP/2.0 302").one("Contact"), "2001@")
+				} else {
+					again := spare.want("INVITE sip:2001@192.0.2.11 SIP/2.0")
+					spare.reply(again, "486 Busy Here", "")
+					w.browser.want("SIP/2.0 486")
+				}
+				canary.nothing(time.Second)
+			})
+		})
+	}
+}
+
+// What comes back to us as it left is refused; with another Request-URI it is a
+// spiral, and passes.
+func TestLoops(t *testing.T) {
+	run(t, Config{}, func(w *world) {
+		w.browser.request("INVITE sip:2000@192.0.2.10", "", callerContact)
+		w.browser.want("SIP/2.0 100")
+		req := w.pbx.want("INVITE ")
+		back := func(uri, branch string) {
+			all := []string{"INVITE " + uri + " SIP/2.0", w.pbx.via + branch, "Max-Forwards: 60"}
+			for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq", "Contact"} {
+				for _, v := range req.all(name) {
+					all = append(all, name+": "+v)
+				}
+			}
+			_ = w.pbx.pipe.Send(lines("", all...))
+		}
+		back("sip:2000@192.0.2.10", "loop")
+		w.pbx.want("SIP/2.0 482")
+		back("sip:2001@192.0.2.10", "spiral")
+		w.pbx.want("SIP/2.0 100")
+		w.pbx.want("INVITE sip:2001@192.0.2.10")
+	})
+}
+
+func TestIdentityHeaders(t *testing.T) {
+	headers := []string{"P-Asserted-Identity: <sip:+49301@evil.example>", "remote-party-id: <sip:1@evil.example>", "X-Other: kept", "Privacy: id"}
+	cfg := Config{StripHeaders: []string{"P-Asserted-Identity", "Remote-Party-ID"}}
+	run(t, cfg, func(w *world) {
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "", headers...)
+		req := w.pbx.want("MESSAGE ")
+		equal(t, "P-Asserted-Identity", req.one("P-Asserted-Identity"), "")
+		equal(t, "Remote-Party-ID", req.one("Remote-Party-ID"), "")
+		equal(t, "X-Other", req.one("X-Other"), "kept")
+	})
+	for _, row := range []struct {
+		name    string
+		trusted bool
+		header  string
+		want    string
+	}{
+		{"stranger", false, "X: 1", ""},
+		{"trusted", true, "X: 1", "<sip:+49301@trunk.example>"},
+		{"trusted, but private", true, "Privacy: id;user", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if row.trusted {
+				cfg.TrustedPeers = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+			}
+			run(t, cfg, func(w *world) {
+				w.pbx.request("MESSAGE "+w.boundContact(), "", "P-Asserted-Identity: <sip:+49301@trunk.example>", row.header)
+				equal(t, "P-Asserted-Identity", w.browser.want("MESSAGE ").one("P-Asserted-Identity"), row.want)
+			})
+		})
+	}
+}
+
+// boundContact registers the browser without Path and gives the URI that the
+// registrar would send its requests to.
+func (w *world) boundContact() string {
+	w.browser.request("REGISTER sip:192.0.2.10", "", "To: <sip:1000@pbx.example.net>", callerContact, "Expires: 600")
+	req := w.pbx.want("REGISTER ")
+	w.pbx.reply(req, "200 OK", "", "Contact: "+req.one("Contact")+";expires=600")
+	w.browser.want("SIP/2.0 200")
+	return req.uri("Contact", 0)
+}

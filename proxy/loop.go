@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// journeys remembers the requests that are on their way, so that one that comes
+// back unchanged is seen (RFC 3261 §16.3 step 4, RFC 5393). A spiral has
+// another Request-URI or Route, and passes.
+type journeys struct {
+	mu sync.Mutex
+	on map[uint64]int
+}
+
+var loopSeed = maphash.MakeSeed()
+
+// journey is a hash over all that decides where a request goes.
+func journey(req *sip.Request, uri *sip.Uri, routes []*sip.RouteHeader) uint64 {
+	var h maphash.Hash
+	h.SetSeed(loopSeed)
+	add := func(s string) { h.WriteString(s); h.WriteByte(0) }
+	add(uri.String())
+	add(value(req, "Call-ID"))
+	add(tagOf(req.From().Params))
+	add(tagOf(req.To().Params))
+	if cs := req.CSeq(); cs != nil {
+		add(cs.Value())
+	}
+	for _, r := range routes {
+		add(r.Address.String())
+	}
+	for _, name := range []string{"Proxy-Require", "Authorization", "Proxy-Authorization"} {
+		for _, v := range req.GetHeaders(name) {
+			add(v.Value())
+		}
+	}
+	return h.Sum64()
+}
+
+// begin notes a request; it tells false if the same one is under way already.
+func (j *journeys) begin(h uint64, looped bool) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if looped && j.on[h] > 0 {
+		return false
+	}
+	if j.on == nil {
+		j.on = map[uint64]int{}
+	}
+	j.on[h]++
+	return true
+}
+
+func (j *journeys) end(h uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.on[h]--; j.on[h] <= 0 {
+		delete(j.on, h)
+	}
+}
+
+// wasHere tells whether a request has passed us: one of its Vias is ours.
+func (p *Proxy) wasHere(req *sip.Request) bool {
+	vias := req.GetHeaders("Via")
+	if len(vias) < 2 { // its sender's alone
+		return false
+	}
+	return slices.ContainsFunc(vias, func(h sip.Header) bool {
+		var at sip.Uri
+		return sip.ParseUri("sip:"+sentBy(h.Value()), &at) == nil && p.self(&at)
+	})
+}
+
+// sentBy gives host and port of a Via value, which the stack has checked and
+// left as it was.
+func sentBy(via string) string {
+	head, _, _ := strings.Cut(via, ";")
+	if fields := strings.Fields(head); len(fields) > 0 {
+		return fields[len(fields)-1]
+	}
+	return ""
+}
+
+// looped notes where a request goes, and refuses it if it has been there.
+func (p *Proxy) looped(r *routed) *refusal {
+	if r.tx == nil || !opensSomething(r.req) {
+		return nil
+	}
+	h := journey(r.req, &r.uri, r.routes)
+	if !p.journeys.begin(h, p.wasHere(r.req)) {
+		return &refusal{code: 482, reason: "Loop Detected"}
+	}
+	r.ending.add(func() { p.journeys.end(h) })
+	return nil
+}

@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/sipstack"
+)
+
+// Trunk is a SIP peer where we have an account: calls to its numbers go there
+// with our credentials, calls from it come in.
+type Trunk struct {
+	Name     string    // for logs
+	Hop      Hop       // where its requests go
+	Prover   Prover    // nil: its challenges go on to the caller
+	Numbers  []string  // prefixes that it carries; none: every number that nothing else takes
+	Caller   string    // number or SIP URI for P-Asserted-Identity (RFC 3325); "": none
+	Inbound  sip.Uri   // AoR that gets its calls; zero: they are refused
+	ByNumber bool      // its calls go by the user of the Request-URI to the domain of Inbound
+	Peers    []NextHop // where it calls from, besides the addresses of Hop
+}
+
+// Prover answers the challenges of one trunk: it keeps the credentials, so that
+// they are nowhere else.
+type Prover interface {
+	// Prove gives the value of Authorization or Proxy-Authorization for the
+	// values of WWW-Authenticate or Proxy-Authenticate.
+	Prove(challenges []string, method, uri string, body []byte) (string, error)
+}
+
+// servers is the trunk as a group of one.
+func (t *Trunk) servers() []Server { return []Server{{Hop: t.Hop}} }
+
+// calls tells whether a request that came from an address is the trunk's.
+func (t *Trunk) calls(from netip.Addr) bool {
+	if at, literal := t.Hop.address(); literal && at.Addr() == from.Unmap() {
+		return true
+	}
+	return among(t.Peers, from)
+}
+
+// trunkAt finds the trunk that a flow leads to.
+func (p *Proxy) trunkAt(f *sipstack.Flow) *Trunk {
+	if isWeb(f) {
+		return nil
+	}
+	return p.trunkOf(f.Remote().Addr())
+}
+
+func (p *Proxy) trunkOf(from netip.Addr) *Trunk {
+	for _, t := range p.policy.trunks {
+		if t.calls(from) {
+			return t
+		}
+	}
+	return nil
+}
+
+// routeInbound sends a call of a trunk to the one who gets its calls: by way of
+// the server of his domain, else to the browser that is registered as he.
+func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
+	to := t.Inbound
+	if t.ByNumber {
+		to.User = r.uri.User
+	}
+	if to.Host == "" || to.User == "" {
+		return refusedURI
+	}
+	r.uri, r.inside = *to.Clone(), true
+	if servers, ok := p.policy.serversOf(to.Host); ok {
+		r.hops, r.trust = servers, true
+		return nil
+	}
+	return refusedGone
+}
+
+// prove answers the challenge of a trunk in place of the caller, who has no
+// account there (RFC 3261 §22.3). The request leaves once more as a new one,
+// with the next CSeq number; what comes back is counted back for the caller.
+func (p *Proxy) prove(r *routed, res *sip.Response) bool {
+	if res.StatusCode != 401 && res.StatusCode != 407 || r.trunk == nil || r.trunk.Prover == nil ||
+		r.pending != nil && r.pending.isCancelled() {
+		return false
+	}
+	x := &r.attempts
+	if x.proven++; x.proven > maxProofs {
+		p.log.Warn("trunk refuses our credentials", "trunk", r.trunk.Name, "remote", r.to.Remote(), "status", res.StatusCode)
+		return false
+	}
+	ask, answer := "WWW-Authenticate", "Authorization"
+	if res.StatusCode == 407 {
+		ask, answer = "Proxy-Authenticate", "Proxy-Authorization"
+	}
+	var challenges []string
+	for _, h := range res.GetHeaders(ask) {
+		challenges = append(challenges, h.Value())
+	}
+	text, err := r.trunk.Prover.Prove(challenges, r.req.Method.String(), r.uri.String(), r.body)
+	if err != nil {
+		p.log.Warn("trunk's challenge can't be answered", "trunk", r.trunk.Name, "remote", r.to.Remote(), "err", err)
+		return false
+	}
+	r.proof = sip.NewHeader(answer, text)
+	if r.shift++; r.call != nil {
+		r.call.raise(r.shift)
+	}
+	return true
+}
+
+// raise notes that CSeq numbers of the caller are raised by one more.
+func (c *call) raise(shift uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shift = max(c.shift, shift)
+}
+
+// byTrunk puts a request of a call on the account that the call is made by:
+// its CSeq number goes on from where the challenges left it, an ACK's is that
+// of its INVITE.
+func (r *routed) byTrunk() {
+	c := r.call
+	if c == nil || r.side != offeranswer.Caller {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.trunk == nil:
+		return
+	case r.req.IsAck():
+		r.shift = c.inviteShift
+	case r.req.IsInvite():
+		c.inviteShift = c.shift
+		fallthrough
+	default:
+		r.shift = c.shift
+	}
+	r.trunk = c.trunk
+}
