@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +35,8 @@ type party struct {
 	flow   *sipstack.Flow // connection to a browser; nil for the telephone side
 	addr   netip.Addr     // where the telephone side was reached
 	uri    sip.Uri        // its From or To URI
-	tag    string         // its tag; the callee's is known from the first 2xx on
-	target sip.Uri        // remote target: its Contact
-	routes []sip.Uri      // route set toward it, beyond us
 	cseq   uint32         // highest CSeq number of its requests
+	remote                // the callee's is known from the first 2xx on
 }
 
 // call is an INVITE dialog, or what may become one, that crosses the proxy.
@@ -55,6 +52,7 @@ type call struct {
 	mu          sync.Mutex // guards all below; never held over I/O or a callback
 	state       callState
 	parties     [2]party
+	forks       []fork   // dialogs that the callee's side has made so far
 	invite      *pending // newest INVITE in progress
 	born        time.Time
 	answered    time.Time
@@ -63,6 +61,7 @@ type call struct {
 	inviteShift uint32                  // the same for the newest INVITE
 	trunk       *Trunk                  // account that the callee is reached by, if any
 	ending      ending                  // what admission counted
+	watch       watch
 
 	media   sync.Mutex // orders the exchanges of descriptions, and guards all below
 	delayed *offeranswer.Side
@@ -94,7 +93,7 @@ func (p *Proxy) newCall(r *routed) *call {
 
 func callerOf(r *routed) party {
 	from := r.req.From()
-	a := party{web: isWeb(r.from), addr: r.from.Remote().Addr().Unmap(), uri: *from.Address.Clone(), tag: tagOf(from.Params)}
+	a := party{web: isWeb(r.from), addr: r.from.Remote().Addr().Unmap(), uri: *from.Address.Clone()}
 	if a.web {
 		a.flow = r.from
 	}
@@ -102,34 +101,17 @@ func callerOf(r *routed) party {
 		a.cseq = cs.SeqNo
 	}
 	a.learn(r.req)
-	a.routes = recordRoutes(r.req)
+	a.tag, a.routes, a.whole = tagOf(from.Params), recordRoutes(r.req), true
 	return a
 }
 
 func calleeOf(r *routed) party {
-	b := party{web: isWeb(r.to), addr: r.to.Remote().Addr().Unmap(), uri: *r.req.To().Address.Clone(), target: *r.uri.Clone()}
+	b := party{web: isWeb(r.to), addr: r.to.Remote().Addr().Unmap(), uri: *r.req.To().Address.Clone()}
+	b.target = *r.uri.Clone()
 	if b.web {
 		b.flow = r.to
 	}
 	return b
-}
-
-// learn takes the remote target from a message of the party (RFC 3261 §12.2).
-func (a *party) learn(m message) {
-	if cs := contacts(m); len(cs) > 0 {
-		a.target = *cs[0].Address.Clone()
-	}
-}
-
-// recordRoutes gives the URIs of Record-Route, topmost first.
-func recordRoutes(m message) []sip.Uri {
-	var out []sip.Uri
-	for _, h := range m.GetHeaders("Record-Route") {
-		if rr, ok := h.(*sip.RecordRouteHeader); ok {
-			out = append(out, *rr.Address.Clone())
-		}
-	}
-	return out
 }
 
 // breaks tells whether the media of a new call goes through Media.
@@ -155,14 +137,18 @@ func (p *Proxy) breaks(r *routed) bool {
 	return isWeb(r.from) != isWeb(r.to)
 }
 
-// callOf finds a call by its id in a token, else by flow and Call-ID.
+// callOf finds a call by its id in a token, else by flow and Call-ID. It may
+// have ended, with a subscription left.
 func (p *Proxy) callOf(id uint64, from *sipstack.Flow, callID string) *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if id != 0 {
-		return p.calls[id]
+	if id == 0 {
+		return p.dialogs[dialogKey{from.ID(), callID}]
 	}
-	return p.dialogs[dialogKey{from.ID(), callID}]
+	if c := p.calls[id]; c != nil {
+		return c
+	}
+	return p.ended[id]
 }
 
 // sender tells which party a request inside the dialog is from, by its tag and
@@ -174,7 +160,7 @@ func (c *call) sender(p *Proxy, req *sip.Request, from *sipstack.Flow) (offerans
 	side := offeranswer.Callee
 	if tag == c.parties[offeranswer.Caller].tag {
 		side = offeranswer.Caller
-	} else if known := c.parties[offeranswer.Callee].tag; known != "" && known != tag && c.state == up {
+	} else if !c.knows(tag) {
 		c.mu.Unlock()
 		return side, false
 	}
@@ -187,6 +173,8 @@ func (c *call) sender(p *Proxy, req *sip.Request, from *sipstack.Flow) (offerans
 	if cs := req.CSeq(); cs != nil && !req.IsAck() {
 		a.cseq = max(a.cseq, cs.SeqNo)
 	}
+	c.watch.touched = time.Now()
+	c.watch.acked = c.watch.acked || req.IsAck() && side == offeranswer.Caller
 	web := a.web
 	c.mu.Unlock()
 	if !web || lost == from {
@@ -200,13 +188,16 @@ func (c *call) sender(p *Proxy, req *sip.Request, from *sipstack.Flow) (offerans
 }
 
 // destination routes a request of side to the other party: its flow, or the
-// route set, of the request or else as the call remembers it.
+// route set. That of a browser is as the call remembers it, wherever it can:
+// sipML5 takes what every response to INVITE and UPDATE has in Record-Route for
+// its new route set, and proxies need not put themselves into those.
 func (c *call) destination(p *Proxy, r *routed) *refusal {
 	c.mu.Lock()
 	b := c.parties[r.side.Other()]
-	state := c.state
+	way := c.toward(r.side.Other(), tagOf(r.req.To().Params))
+	open := c.state != over || c.lingers(r.req)
 	c.mu.Unlock()
-	if state == over {
+	if !open {
 		return refusedDialog
 	}
 	if b.web {
@@ -216,26 +207,23 @@ func (c *call) destination(p *Proxy, r *routed) *refusal {
 		r.flow, r.routes = b.flow, nil
 		return nil
 	}
-	if len(r.routes) == 0 {
-		r.routes = routeHeaders(b.routes)
+	if len(r.routes) == 0 || way.whole && isWeb(r.from) {
+		r.routes = routeHeaders(way.routes)
 	}
-	next := &r.uri
-	if len(r.routes) > 0 {
-		next = &r.routes[0].Address
-	}
-	r.trust = p.spiral(next)
-	if err := r.via(next); err != nil {
+	if err := p.next(r); err != nil {
 		return refusalOf(err)
 	}
 	return nil
 }
 
-func routeHeaders(uris []sip.Uri) []*sip.RouteHeader {
-	out := make([]*sip.RouteHeader, len(uris))
-	for i := range uris {
-		out[i] = &sip.RouteHeader{Address: *uris[i].Clone()}
+// next takes the next hop from the first Route, else from the Request-URI.
+func (p *Proxy) next(r *routed) error {
+	next := &r.uri
+	if len(r.routes) > 0 {
+		next = &r.routes[0].Address
 	}
-	return out
+	r.trust = p.spiral(next)
+	return r.via(next)
 }
 
 // reached tells whether a party on the telephone side was reached at addr.
@@ -245,20 +233,31 @@ func (c *call) reached(side offeranswer.Side, addr netip.Addr) bool {
 	return !c.parties[side].web && c.parties[side].addr == addr.Unmap()
 }
 
-// accepted notes a 2xx to an INVITE or UPDATE of side: the first one makes the
-// call, if its INVITE opened the dialog; later ones refresh the remote target,
-// unless they are of another fork.
-func (c *call) accepted(side offeranswer.Side, res *sip.Response, opens bool) {
+// accepted notes a 2xx to an INVITE or UPDATE: the first one makes the call, if
+// its INVITE opened the dialog; later ones refresh the remote targets of both
+// parties (RFC 3261 §12.2) and the session (RFC 4028), unless they are of
+// another fork.
+func (c *call) accepted(r *routed, res *sip.Response, opens bool) {
+	c.heard(r, res)
 	tag := tagOf(res.To().Params)
 	c.mu.Lock()
-	b := &c.parties[side.Other()]
+	a, b := &c.parties[r.side], &c.parties[r.side.Other()]
 	first := c.state == early && opens
 	if first {
 		c.state, c.answered = up, time.Now()
-		b.tag, b.routes = tag, c.beyond(res)
+		c.watch.touched = c.answered
+		b.tag = tag
+		if f := c.fork(tag); f != nil {
+			b.remote = f.remote
+		}
 	}
 	if c.state == up && b.tag == tag {
 		b.learn(res)
+		if !opens {
+			a.learn(r.req)
+		}
+		c.watch.session(res)
+		c.arm()
 	}
 	c.mu.Unlock()
 	if first {
@@ -266,54 +265,31 @@ func (c *call) accepted(side offeranswer.Side, res *sip.Response, opens bool) {
 	}
 }
 
-// beyond gives the route set toward the sender of a response: the
-// Record-Routes above ours, nearest to us first.
-func (c *call) beyond(res *sip.Response) []sip.Uri {
-	all := recordRoutes(res)
-	for i := range all {
-		if k, err := c.p.tokens.decode(all[i].User); err == nil && k.call == c.id {
-			all = all[:i]
-			break
-		}
-	}
-	slices.Reverse(all)
-	return all
-}
-
 // isDialog tells whether a request of side is inside the dialog that was
 // answered, and not one of another fork.
 func (c *call) isDialog(side offeranswer.Side, req *sip.Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.parties[side.Other()].tag == tagOf(req.To().Params)
+	return c.parties[side].tag == tagOf(req.From().Params) && c.parties[side.Other()].tag == tagOf(req.To().Params)
 }
 
-// end takes the call out of the maps and frees its media. Only the first call
-// has an effect; it tells whether it was that one.
+// end takes the call out of the maps, except for a subscription that outlives
+// it, and frees its media. Only the first call has an effect; it tells whether
+// it was that one.
 func (c *call) end(cause string) bool {
 	c.mu.Lock()
 	was := c.state
 	c.state = over
-	flows := [2]*sipstack.Flow{c.parties[0].flow, c.parties[1].flow}
+	stays := was == up && c.watch.subscribed
 	answered := c.answered
+	c.watch.stop()
 	c.mu.Unlock()
 	if was == over {
 		return false
 	}
-	c.p.mu.Lock()
-	delete(c.p.calls, c.id)
-	for _, f := range flows {
-		if f == nil {
-			continue
-		}
-		if k := (dialogKey{f.ID(), c.callID}); c.p.dialogs[k] == c {
-			delete(c.p.dialogs, k)
-		}
-		if cl := c.p.clients[f.ID()]; cl != nil {
-			delete(cl.calls, c.id)
-		}
+	if !stays || !c.linger() {
+		c.release()
 	}
-	c.p.mu.Unlock()
 	if c.broken {
 		c.media.Lock() // an Offer under way ends first, later ones see that the call is over
 		c.p.media.Delete(c.name)
@@ -325,6 +301,28 @@ func (c *call) end(cause string) bool {
 	}
 	c.log.Info("call down", "cause", cause, "duration", talked)
 	return true
+}
+
+// release takes the call out of the maps.
+func (c *call) release() {
+	c.mu.Lock()
+	flows := [2]*sipstack.Flow{c.parties[0].flow, c.parties[1].flow}
+	c.mu.Unlock()
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	delete(c.p.calls, c.id)
+	delete(c.p.ended, c.id)
+	for _, f := range flows {
+		if f == nil {
+			continue
+		}
+		if k := (dialogKey{f.ID(), c.callID}); c.p.dialogs[k] == c {
+			delete(c.p.dialogs, k)
+		}
+		if cl := c.p.clients[f.ID()]; cl != nil {
+			delete(cl.calls, c.id)
+		}
+	}
 }
 
 // isOver tells whether the call has ended.
@@ -367,67 +365,6 @@ func (c *call) abandoned(f *sipstack.Flow) {
 	}
 	c.mu.Unlock()
 	if found {
-		c.hangUp("flow lost", side.Other())
+		c.hangUp(causeFlow, side.Other())
 	}
-}
-
-// hangUp ends the call from the middle: BYE to the sides named if it is up,
-// CANCEL to the callee and 480 to the caller if it is not.
-func (c *call) hangUp(cause string, sides ...offeranswer.Side) {
-	c.mu.Lock()
-	state, invite := c.state, c.invite
-	var byes []*routed
-	if state == up {
-		for _, side := range sides {
-			byes = append(byes, c.bye(side, cause))
-		}
-	}
-	c.mu.Unlock()
-	if !c.end(cause) {
-		return
-	}
-	if state == early && invite != nil {
-		invite.cancel()
-		_ = invite.tx.Reply(sip.StatusTemporarilyUnavailable, "Temporarily Unavailable")
-	}
-	for _, r := range byes {
-		c.p.send(r)
-	}
-}
-
-// bye makes the BYE to one side in the name of the other; c.mu is held.
-func (c *call) bye(to offeranswer.Side, cause string) *routed {
-	r := c.request(sip.BYE, to)
-	r.req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=480;text="`+cause+`"`))
-	return r
-}
-
-// request makes a request inside the dialog to one side, as the other would
-// send it (RFC 3261 §12.2.1.1); c.mu is held.
-func (c *call) request(method sip.RequestMethod, to offeranswer.Side) *routed {
-	a, b := &c.parties[to.Other()], &c.parties[to]
-	if method != sip.ACK {
-		a.cseq++
-	}
-	req := sip.NewRequest(method, *b.target.Clone())
-	maxForwards := sip.MaxForwardsHeader(70)
-	callID := sip.CallIDHeader(c.callID)
-	req.AppendHeader(&maxForwards)
-	req.AppendHeader(&sip.FromHeader{Address: *a.uri.Clone(), Params: sip.HeaderParams{{K: "tag", V: a.tag}}})
-	req.AppendHeader(&sip.ToHeader{Address: *b.uri.Clone(), Params: sip.HeaderParams{{K: "tag", V: b.tag}}})
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: a.cseq, MethodName: method})
-	r := &routed{req: req, call: c, side: to.Other(), uri: *b.target.Clone()}
-	if b.web {
-		r.flow = b.flow
-		return r
-	}
-	r.routes = routeHeaders(b.routes)
-	next := &r.uri
-	if len(r.routes) > 0 {
-		next = &r.routes[0].Address
-	}
-	_ = r.via(next) // an impossible one is refused when it is resolved
-	r.trust = c.p.spiral(next)
-	return r
 }

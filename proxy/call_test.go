@@ -133,6 +133,29 @@ func (w *world) incoming(body string) (in msg, path string) {
 	return w.browser.want("INVITE sip:k3f9x@8qpz1.invalid;transport=ws SIP/2.0"), req.one("Path")
 }
 
+// acknowledged sends the ACK for a call to the browser.
+func (w *world) acknowledged(in msg) {
+	w.t.Helper()
+	w.pbx.request("ACK sip:k3f9x@8qpz1.invalid;transport=ws", "", fromPhone(in, "CSeq: 1 ACK")...)
+	w.browser.want("ACK ")
+}
+
+// fromPhone is what the phone puts into its requests in a call to the browser.
+func fromPhone(in msg, extra ...string) []string {
+	rrs := in.all("Record-Route")
+	out := []string{"Route: " + rrs[1], "Route: " + rrs[0], "From: <sip:2000@pbx.example.net>;tag=p1", "To: <sip:1000@pbx.example.net>;tag=t1"}
+	return append(out, extra...)
+}
+
+// fromBrowser is what the browser puts into its requests in such a call.
+func fromBrowser(in msg, extra ...string) []string {
+	out := []string{"From: <sip:1000@pbx.example.net>;tag=t1", "To: <sip:2000@pbx.example.net>;tag=p1"}
+	for _, rr := range in.all("Record-Route") {
+		out = append(out, "Route: "+rr)
+	}
+	return append(out, extra...)
+}
+
 func TestCallToBrowser(t *testing.T) {
 	run(t, Config{}, func(w *world) {
 		in, _ := w.incoming("sdp-offer")
@@ -366,6 +389,7 @@ func TestFlowLost(t *testing.T) {
 			in, _ := w.incoming("sdp")
 			w.browser.reply(in, "200 OK", "sdp", "Contact: <sip:k3f9x@8qpz1.invalid;transport=ws>")
 			w.pbx.want("SIP/2.0 200")
+			w.acknowledged(in)
 			w.browser.pipe.Close()
 			w.pbx.nothing(5 * time.Second)
 			again := w.connect(sipstack.WSS, browserAddr)
@@ -422,9 +446,16 @@ func TestForks(t *testing.T) {
 func TestHangUpAtTheEnd(t *testing.T) {
 	run(t, Config{}, func(w *world) {
 		w.established()
-		w.proxy.HangUp()
+		gone := w.hangUp(time.Minute)
 		w.pbx.reply(w.pbx.want("BYE sip:2000@192.0.2.10:5060"), "200 OK", "")
+		synctest.Wait()
+		if len(gone) != 0 {
+			t.Error("HangUp did not wait for the browser")
+		}
 		w.browser.reply(w.browser.want("BYE sips:1000@df7jal23ls0d.invalid;transport=wss"), "200 OK", "")
+		if err := <-gone; err != nil {
+			t.Errorf("HangUp: %v", err)
+		}
 		w.wantCalls(0)
 	})
 }

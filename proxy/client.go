@@ -50,6 +50,7 @@ func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 	if !isWeb(f) {
 		return
 	}
+	p.forgetMoves(f)
 	p.mu.Lock()
 	cl := p.clients[f.ID()]
 	var lost []*call

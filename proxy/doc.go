@@ -31,10 +31,32 @@
 // An INVITE that opens a dialog makes a call: two parties, the routes and
 // remote targets toward each, and whether its media crosses the breaker. The
 // call is found again by the token in Route, or, for clients that lose their
-// route set (sipML5), by flow and Call-ID. When the WebSocket of a party is
+// route set (sipML5), by flow and Call-ID. Each early dialog of a forked INVITE
+// has its own tag, target and routes, which are those of the dialog whatever a
+// browser makes of later Record-Routes. When the WebSocket of a party is
 // lost, the call waits a grace time for the client to come back (by REGISTER
 // with the same +sip.instance, or by a request inside the dialog) and then
 // ends with a BYE to the far side.
+//
+// The middle ends a call by itself, with a BYE and its Reason to both sides:
+//
+//   - the answer gets no ACK within 64 T1;
+//   - the session is not refreshed (RFC 4028);
+//   - a re-INVITE or UPDATE got 481 or 408, and its sender left it at that;
+//   - no request and no media came for Config.SessionIdle;
+//   - Config.CallMaxDuration is over;
+//   - whoever carries the media calls [Proxy.MediaLost].
+//
+// The last NOTIFY of a transfer may come after the BYE; it passes for a minute.
+//
+// Dialogs outside of calls (SUBSCRIBE, REFER) have no state here. Their tokens
+// hold for one Call-ID and the machine it was made with, and lead to the flow
+// that the browser has last used in the dialog.
+//
+// # Stopping
+//
+// [Proxy.Drain] lets no new calls in, [Proxy.HangUp] ends those that there are
+// and waits for the answers.
 //
 // # What it is not
 //

@@ -22,6 +22,7 @@ type pending struct {
 	cancelled bool
 	reason    []sip.Header
 	timerC    *time.Timer
+	ended     []func() // to call when there is a final answer
 }
 
 // cancel cancels the forwarded INVITE, now or as soon as it is sent.
@@ -64,11 +65,23 @@ func (i *pending) wait(d time.Duration) {
 	i.timerC.Reset(d)
 }
 
-func (i *pending) done() {
+// onDone sets what is called when there is a final answer.
+func (i *pending) onDone(f func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.ended = append(i.ended, f)
+}
+
+func (i *pending) done() {
+	i.mu.Lock()
 	if i.timerC != nil {
 		i.timerC.Stop()
+	}
+	ended := i.ended
+	i.ended = nil
+	i.mu.Unlock()
+	for _, f := range ended {
+		f()
 	}
 }
 
@@ -87,6 +100,7 @@ func (p *Proxy) forward(r *routed) {
 	}
 	body, err := p.requestBody(r)
 	if err != nil {
+		r.ending.run()
 		p.refuse(r.tx, refusalOf(err))
 		if opens {
 			r.call.end("not acceptable")
@@ -121,14 +135,20 @@ func (p *Proxy) expectAnswer(r *routed) {
 	r.pending.wait(p.cfg.TimerC)
 }
 
-// send forwards a request of our own; its answer interests nobody.
-func (p *Proxy) send(r *routed) {
+// send forwards a request of our own and calls ended when it has its final
+// answer, whatever that says, or can have none.
+func (p *Proxy) send(r *routed, ended func()) {
 	p.resolve(r, func(f *sipstack.Flow, err error) {
 		if err == nil {
 			r.to = f
-			_, err = p.stack.Send(p.outgoing(r, nil), f, func(*sip.Response, error) {})
+			_, err = p.stack.Send(p.outgoing(r, nil), f, func(res *sip.Response, err error) {
+				if err != nil || !res.IsProvisional() {
+					ended()
+				}
+			})
 		}
 		if err != nil {
+			ended()
 			r.call.log.Info("request not sent", "method", r.req.Method.String(), "err", err)
 		}
 	})
@@ -153,7 +173,7 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 	hops := sip.MaxForwardsHeader(n - 1)
 	out.AppendHeader(&hops)
 	rebuilt(r.req.Headers(), out, func(h sip.Header) sip.Header {
-		if len(body) == 0 && is(h, "Content-Type") || p.strips(r, h) {
+		if len(body) == 0 && len(r.req.Body()) > 0 && is(h, "Content-Type") || p.strips(r, h) {
 			return nil
 		}
 		if r.shift != 0 {
@@ -230,13 +250,16 @@ func (p *Proxy) failed(r *routed, err error) {
 	}
 	p.log.Info("request failed", "method", r.req.Method.String(), "status", code, "remote", r.to.Remote(),
 		"sip_call_id", value(r.req, "Call-ID"), "err", err)
-	_ = r.tx.Reply(code, reason)
 	p.finished(r, code)
+	_ = r.tx.Reply(code, reason)
 }
 
 func (p *Proxy) provisional(r *routed, res *sip.Response) {
 	if r.pending != nil {
 		r.pending.wait(p.cfg.TimerC)
+	}
+	if r.call != nil {
+		r.call.heard(r, res)
 	}
 	body, err := p.responseBody(r, res)
 	if err != nil { // the call may still be answered with something better
@@ -255,15 +278,15 @@ func (p *Proxy) success(r *routed, res *sip.Response) {
 		if opens && r.call.answeredLate(r, res) {
 			return
 		}
-		r.call.accepted(r.side, res, opens)
+		r.call.accepted(r, res, opens)
 	}
 	body, err := p.responseBody(r, res)
 	if err != nil {
 		p.rejectAnswer(r, err)
 		return
 	}
+	p.finished(r, res.StatusCode) // first, since the answer to the response may come at once
 	p.respond(r, res, body)
-	p.finished(r, res.StatusCode)
 }
 
 // rejectAnswer ends a call whose answer can't be given to the caller: ACK and
@@ -296,8 +319,8 @@ func (p *Proxy) failure(r *routed, res *sip.Response) {
 		res = cloneResponse(res, res.Body(), same)
 		res.StatusCode = 500
 	}
-	p.respond(r, res, res.Body())
 	p.finished(r, res.StatusCode)
+	p.respond(r, res, res.Body())
 }
 
 // finished ends what a final answer ends: the call of a refused INVITE, or of
@@ -311,6 +334,7 @@ func (p *Proxy) finished(r *routed, status int) {
 	if c == nil {
 		return
 	}
+	c.noted(r, status)
 	switch {
 	case r.req.IsInvite() && status >= 300 && tagOf(r.req.To().Params) == "":
 		c.refused(status)
@@ -338,6 +362,7 @@ func (c *call) refused(status int) {
 
 // respond sends a response on to where its request came from.
 func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
+	dropped := len(body) == 0 && len(res.Body()) > 0
 	edit := func(h sip.Header) sip.Header {
 		if p.stripsResponse(r, h) {
 			return nil
@@ -345,7 +370,7 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 		if r.shift != 0 && is(h, "CSeq") {
 			return r.req.CSeq()
 		}
-		return editResponse(h, body)
+		return editResponse(h, dropped)
 	}
 	if r.req.Method == sip.REGISTER && isWeb(r.from) && res.IsSuccess() {
 		edit = p.restoreContact(r)
@@ -361,12 +386,12 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 }
 
 // editResponse leaves out what has no business in a response that goes on:
-// credentials in Contact, and the type of a body that is not sent.
-func editResponse(h sip.Header, body []byte) sip.Header {
+// credentials in Contact, and the type of a body that was dropped.
+func editResponse(h sip.Header, dropped bool) sip.Header {
 	if c, ok := h.(*sip.ContactHeader); ok {
 		return withoutSecrets(c)
 	}
-	if len(body) == 0 && is(h, "Content-Type") {
+	if dropped && is(h, "Content-Type") {
 		return nil
 	}
 	return h
@@ -474,7 +499,7 @@ func (c *call) dismiss(r *routed, res *sip.Response) {
 	*b = was // a repeated 2xx is answered again
 	c.mu.Unlock()
 	c.p.acknowledge(ack)
-	c.p.send(bye)
+	c.p.send(bye, func() {})
 }
 
 // acknowledge sends an ACK of our own.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -55,6 +56,8 @@ type Config struct {
 	Ports           []uint16        // the ports of our listeners
 	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
+	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
+	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never
 	Resolver        Resolver        // nil: one with the system's name servers
 }
 
@@ -82,13 +85,18 @@ type Proxy struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	drain atomic.Int64 // seconds of Retry-After while draining; 0: not draining
+
 	mu      sync.Mutex // guards all below; held for map look-ups only
 	closed  bool
 	calls   map[uint64]*call
+	ended   map[uint64]*call // by which a subscription outlives them
 	dialogs map[dialogKey]*call
 	clients map[uint64]*client // by id of their flow
 	device  map[string]*client // by AoR, +sip.instance and reg-id
 	moved   map[uint64]uint64  // a lost flow, and the one its client came back on
+	moves   map[usageKey]uint64
+	movesOf map[uint64][]usageKey // keys of moves, by the flow that they lead to
 }
 
 // dialogKey finds a call for a client that lost its route set.
@@ -115,8 +123,9 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		cfg: cfg, log: cfg.Logger, stack: stack, media: media,
 		policy: policy{cfg.OutboundProxies, cfg.Trunks, cfg.AllowNextHops}, tokens: newTokens(),
 		ctx: ctx, stop: stop,
-		calls: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
+		calls: map[uint64]*call{}, ended: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
 		clients: map[uint64]*client{}, device: map[string]*client{}, moved: map[uint64]uint64{},
+		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{},
 	}
 }
 
@@ -127,35 +136,25 @@ func (p *Proxy) Calls() int {
 	return len(p.calls)
 }
 
-// HangUp ends every call with a BYE (or CANCEL) to both sides, as a gateway
-// does that is going to stop. It does not wait for the answers; the stack must
-// still be serving.
-func (p *Proxy) HangUp() {
-	p.mu.Lock()
-	calls := make([]*call, 0, len(p.calls))
-	for _, c := range p.calls {
-		calls = append(calls, c)
-	}
-	p.mu.Unlock()
-	for _, c := range calls {
-		c.hangUp("shutdown", offeranswer.Caller, offeranswer.Callee)
-	}
-}
-
 // Close drops what is left, stops every timer and waits for every goroutine.
 // Call it after the stack's Serve has returned.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
-	calls := p.calls
-	p.calls = map[uint64]*call{}
+	calls, ended := p.calls, p.ended
+	p.calls, p.ended = map[uint64]*call{}, map[uint64]*call{}
 	for _, cl := range p.clients {
 		cl.stopGrace()
 	}
 	p.mu.Unlock()
 	p.stop()
 	for _, c := range calls {
-		c.end("shutdown")
+		c.end(causeShutdown)
+	}
+	for _, c := range ended {
+		c.mu.Lock()
+		c.watch.stop()
+		c.mu.Unlock()
 	}
 	p.wg.Wait()
 }
@@ -172,7 +171,7 @@ func (p *Proxy) start(f func()) {
 
 // ServeRequest handles one new request; see the package's picture.
 func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
-	if !p.validate(tx) {
+	if !p.validate(tx) || p.refusedByDrain(tx) {
 		return
 	}
 	r, no := p.route(tx.Request(), tx.Flow())

@@ -82,6 +82,8 @@ func (p *Proxy) recordRoute(r *routed, out interface{ AppendHeader(sip.Header) }
 		}
 		if r.call != nil {
 			k.call = r.call.id
+		} else {
+			k.call = p.usageMark(r)
 		}
 		rr := &sip.RecordRouteHeader{}
 		_ = sip.ParseUri(ownURI(p.tokens.encode(k), f), &rr.Address)

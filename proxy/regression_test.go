@@ -149,7 +149,7 @@ func TestLateAnswers(t *testing.T) {
 			req, _ := w.callOut()
 			w.pbx.reply(req, "180 Ringing", "")
 			w.browser.want("SIP/2.0 180")
-			w.proxy.HangUp()
+			w.hangUp(time.Minute)
 			w.pbx.reply(w.pbx.want("CANCEL "), "200 OK", "")
 			w.pbx.reply(req, "200 OK", "ans", phoneContact)
 			w.pbx.want("ACK sip:2000@192.0.2.10:5060 ")

@@ -20,8 +20,9 @@ type routed struct {
 	from *sipstack.Flow              // flow it came on
 	tx   *sipstack.ServerTransaction // nil: ACK
 
-	call *call            // call it belongs to; nil: none, or not yet
-	side offeranswer.Side // the party that sent it, where call is known
+	call  *call            // call it belongs to; nil: none, or not yet
+	side  offeranswer.Side // the party that sent it, where call is known
+	usage uint64           // mark of the dialog outside of calls that it belongs to; 0: none
 
 	uri    sip.Uri            // Request-URI to send
 	routes []*sip.RouteHeader // Routes left to send
@@ -170,7 +171,7 @@ func (p *Proxy) route(req *sip.Request, from *sipstack.Flow) (*routed, *refusal)
 func (p *Proxy) routeInDialog(r *routed, own ownRoutes) (done bool, _ *refusal) {
 	var named uint64
 	for _, k := range own.tokens {
-		if k.call != 0 {
+		if isCall(k.call) {
 			named = k.call
 		}
 	}
@@ -192,14 +193,15 @@ func (p *Proxy) routeInDialog(r *routed, own ownRoutes) (done bool, _ *refusal) 
 // routeByToken handles requests for a flow of ours: Path entries in Route,
 // rewritten contacts in the Request-URI.
 func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
-	for _, k := range own.tokens {
-		if k.call != 0 {
+	for i, k := range own.tokens {
+		if k.call != 0 && !p.isUsage(k.call, r.req) {
 			return false, refusedToken // of a dialog: no way in for anything else
 		}
+		r.usage = k.call
 		if k.flow == 0 {
 			continue
 		}
-		f, ok := p.flow(k.flow)
+		f, ok := p.flowOf(k, r, i == 0)
 		switch {
 		case ok && f == r.from: // its own Record-Route: the request leaves by what follows
 		case ok:

@@ -48,7 +48,7 @@ func (p *Proxy) resolve(r *routed, done func(*sipstack.Flow, error)) {
 	hops := ordered(r.hops)
 	cached := true
 	for _, s := range hops {
-		if err := p.policy.judge(s.Hop, r.trust || r.reached(s.Hop)); err != nil {
+		if err := p.policy.judge(s.Hop, r.trust || p.reachedHop(r, s.Hop)); err != nil {
 			p.connect(r, err, done)
 			return
 		}
@@ -89,17 +89,17 @@ func (p *Proxy) offer(r *routed, h Hop, targets []resolver.Target) {
 	named := r.trust || p.policy.allowsName(h)
 	for _, t := range targets {
 		a := t.Addr.Addr().Unmap()
-		if sendable(a) && (named || p.policy.allowsAddr(t.Addr) || r.call != nil && r.call.reached(r.side.Other(), a)) {
+		if sendable(a) && (named || p.policy.allowsAddr(t.Addr) || p.reached(r, a)) {
 			r.targets = append(r.targets, t)
 		}
 	}
 }
 
-// reached tells whether a hop is the very machine that the call already goes
-// to: a Contact on the machine that answered, with another port.
-func (r *routed) reached(h Hop) bool {
+// reachedHop tells whether a hop is the very machine that the dialog already
+// goes to: a Contact on the machine that answered, with another port.
+func (p *Proxy) reachedHop(r *routed, h Hop) bool {
 	a, literal := h.address()
-	return literal && r.call != nil && r.call.reached(r.side.Other(), a.Addr())
+	return literal && p.reached(r, a.Addr())
 }
 
 // connect gives the flow to the first target that can be sent to.

@@ -29,8 +29,9 @@ var (
 type fakeMedia struct {
 	mu      sync.Mutex
 	log     []string
-	refuse  error // of the next offer
-	refuseA error // of the next answer
+	refuse  error     // of the next offer
+	refuseA error     // of the next answer
+	heard   time.Time // last packet; zero: there is no media
 }
 
 func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {
@@ -182,7 +183,7 @@ func (a *peer) request(start, body string, headers ...string) string {
 			all = append(all, line)
 		}
 	}
-	if body != "" {
+	if body != "" && !strings.Contains(given, "content-type:") {
 		all = append(all, "Content-Type: application/sdp")
 	}
 	if err := a.pipe.Send(lines(body, all...)); err != nil {
@@ -222,7 +223,13 @@ func (a *peer) reply(req msg, status, body string, headers ...string) {
 // want waits for the next message and checks how it starts.
 func (a *peer) want(start string) msg {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	return a.wantIn(time.Minute, start)
+}
+
+// wantIn is want with more patience.
+func (a *peer) wantIn(d time.Duration, start string) msg {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), d)
 	defer cancel()
 	text, err := a.pipe.Receive(ctx)
 	if err != nil {

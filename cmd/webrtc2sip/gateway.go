@@ -327,15 +327,18 @@ func (p *page) url() string {
 	return fmt.Sprintf("%s://%s:%d/", scheme, host, at.Port())
 }
 
-// hangUp ends the calls that are up and gives the parties a moment to answer.
+// hangUp ends the calls that are up and waits a moment for the parties to answer.
 func (g *gateway) hangUp() {
 	calls := g.proxy.Calls()
 	if calls == 0 {
 		return
 	}
 	g.log.Info("hanging up", "calls", calls)
-	g.proxy.HangUp()
-	time.Sleep(farewell)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	if err := g.proxy.HangUp(ctx); err != nil {
+		g.log.Warn("not all parties have answered", "err", err)
+	}
 }
 
 // names joins the names of the PBX's users for people to read.
