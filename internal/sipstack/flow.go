@@ -29,6 +29,7 @@ type Flow struct {
 	remote    netip.AddrPort
 	origin    string
 	resource  string
+	offered   []string // subprotocols
 
 	// UDP
 	datagram func(p []byte, to netip.AddrPort) error
@@ -145,6 +146,9 @@ func (f *Flow) Origin() string { return f.origin }
 
 // RequestURI is the path and query of a WebSocket's upgrade.
 func (f *Flow) RequestURI() string { return f.resource }
+
+// Subprotocols are those that a WebSocket's upgrade offered. One is sip.
+func (f *Flow) Subprotocols() []string { return f.offered }
 
 // isClosed tells whether nothing can be sent any more.
 func (f *Flow) isClosed() bool {

@@ -112,7 +112,7 @@ func (w *webServer) upgrade(rw http.ResponseWriter, r *http.Request) {
 	l, s := w.listener, w.listener.stack
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 	f := s.newFlow(l, l.transport, addrPort(ws.LocalAddr()), remote)
-	f.origin, f.resource = r.Header.Get("Origin"), r.RequestURI
+	f.origin, f.resource, f.offered = r.Header.Get("Origin"), r.RequestURI, websocket.Subprotocols(r)
 	c := &webConn{flow: f, ws: ws}
 	f.conn = c
 	if err = s.add(f); err == nil {
