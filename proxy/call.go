@@ -261,7 +261,9 @@ func (c *call) accepted(r *routed, res *sip.Response, opens bool) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.log.Info("call up", "breaker", c.broken)
+		setup := time.Since(c.born)
+		c.p.cfg.Meter.CallUp(setup)
+		c.log.Info("call up", "breaker", c.broken, "setup", setup.Round(time.Millisecond))
 	}
 }
 
@@ -299,6 +301,8 @@ func (c *call) end(cause string) bool {
 	if was == up {
 		talked = time.Since(answered).Round(time.Millisecond)
 	}
+	c.ending.run()
+	c.p.cfg.Meter.CallEnded(cause, talked)
 	c.log.Info("call down", "cause", cause, "duration", talked)
 	return true
 }

@@ -96,6 +96,9 @@ func (p *Proxy) forward(r *routed) {
 	opens := r.req.IsInvite() && r.call == nil && tagOf(r.req.To().Params) == ""
 	if opens {
 		r.call = p.newCall(r)
+		if r.held != nil {
+			r.call.ending.add(r.held)
+		}
 		r.call.log.Info("call", "remote", r.from.Remote(), "to", r.to.Remote(), "breaker", r.call.broken)
 	}
 	body, err := p.requestBody(r)
@@ -250,6 +253,7 @@ func (p *Proxy) failed(r *routed, err error) {
 	}
 	p.log.Info("request failed", "method", r.req.Method.String(), "status", code, "remote", r.to.Remote(),
 		"sip_call_id", value(r.req, "Call-ID"), "err", err)
+	p.cfg.Meter.Response(r.req.Method.String(), code)
 	p.finished(r, code)
 	_ = r.tx.Reply(code, reason)
 }
@@ -380,6 +384,7 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 	if p.wantsRecordRoute(r, res) {
 		p.recordRoute(r, out)
 	}
+	p.cfg.Meter.Response(r.req.Method.String(), out.StatusCode)
 	if err := r.tx.Respond(out); err != nil {
 		p.log.Debug("response not sent", "sip_call_id", value(r.req, "Call-ID"), "status", out.StatusCode, "err", err)
 	}

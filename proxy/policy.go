@@ -151,6 +151,15 @@ func (p *policy) servers(f func(Hop) bool) {
 	}
 }
 
+// serves tells whether configuration names a hop as a server.
+func (p *policy) serves(h Hop) (found bool) {
+	p.servers(func(s Hop) bool {
+		found = s == h
+		return !found
+	})
+	return found
+}
+
 // allowsName tells whether h may be taken by its name alone, before DNS.
 func (p *policy) allowsName(h Hop) (ok bool) {
 	p.servers(func(s Hop) bool {

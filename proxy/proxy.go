@@ -56,9 +56,11 @@ type Config struct {
 	Ports           []uint16        // the ports of our listeners
 	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
-	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
-	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never
-	Resolver        Resolver        // nil: one with the system's name servers
+
+	Meter           Meter         // nil: nobody counts
+	SessionIdle     time.Duration // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
+	CallMaxDuration time.Duration // a call ends this long after its answer; zero: never
+	Resolver        Resolver      // nil: one with the system's name servers
 }
 
 const (
@@ -79,6 +81,7 @@ type Proxy struct {
 	tokens *tokens
 
 	rest     rest
+	peers    peers
 	journeys journeys
 
 	ctx  context.Context // lifetime of the proxy: what waits for DNS ends with it
@@ -117,6 +120,9 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = resolver.New(resolver.Config{Logger: cfg.Logger})
+	}
+	if cfg.Meter == nil {
+		cfg.Meter = uncounted{}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Proxy{
@@ -171,6 +177,7 @@ func (p *Proxy) start(f func()) {
 
 // ServeRequest handles one new request; see the package's picture.
 func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
+	p.cfg.Meter.Request(tx.Request().Method.String(), door, string(tx.Flow().Transport()))
 	if !p.validate(tx) || p.refusedByDrain(tx) {
 		return
 	}

@@ -42,7 +42,8 @@ type routed struct {
 	attempts attempts
 	shift    uint32     // what its CSeq number is raised by: challenges that we answered for its sender
 	proof    sip.Header // the answer to the last one
-	ending   ending
+	held     func()     // gives back the call's place in the limits; nil: it has none
+	ending   ending     // what else has to be given back with the final response
 }
 
 // refusal is a final answer of our own.
@@ -104,6 +105,8 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 		seconds := (r.retryAfter + time.Second - 1) / time.Second
 		headers = append(headers, sip.NewHeader("Retry-After", strconv.Itoa(int(seconds))))
 	}
+	p.cfg.Meter.Refused(r.reason)
+	p.cfg.Meter.Response(req.Method.String(), r.code)
 	_ = tx.Reply(r.code, r.reason, headers...)
 }
 
@@ -186,7 +189,7 @@ func (p *Proxy) routeInDialog(r *routed, own ownRoutes) (done bool, _ *refusal) 
 	if !ok {
 		return false, refusedToken
 	}
-	r.call, r.side = c, side
+	r.call, r.side, r.inside = c, side, true
 	return true, c.destination(p, r)
 }
 
@@ -260,7 +263,7 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 	default:
 		err = r.via(&r.uri)
 	}
-	if err == nil && !isWeb(r.from) && !r.trusts(&p.policy) {
+	if err == nil && !isWeb(r.from) && !p.trusts(r) {
 		err = errHopRefused
 	}
 	if err != nil {
@@ -317,7 +320,7 @@ func (p *Proxy) spiral(u *sip.Uri) bool {
 // trusts tells whether a request from the telephone side to the telephone side
 // may pass: only from where one may go, too. The way to a browser is by token
 // and asks for no more.
-func (r *routed) trusts(p *policy) bool { return p.knows(r.from.Remote().Addr()) }
+func (p *Proxy) trusts(r *routed) bool { return p.Knows(r.from.Remote().Addr()) }
 
 // flow finds the live flow of an id, following clients that came back on
 // another one.

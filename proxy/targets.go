@@ -87,6 +87,9 @@ func (p *Proxy) lookup(ctx context.Context, r *routed, hops []Server) (err error
 // offer adds those targets of a hop that the policy allows.
 func (p *Proxy) offer(r *routed, h Hop, targets []resolver.Target) {
 	named := r.trust || p.policy.allowsName(h)
+	if _, literal := h.address(); !literal && p.policy.serves(h) {
+		p.peers.learn(h, targets, time.Now())
+	}
 	for _, t := range targets {
 		a := t.Addr.Addr().Unmap()
 		if sendable(a) && (named || p.policy.allowsAddr(t.Addr) || p.reached(r, a)) {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -50,8 +51,12 @@ func (p *Proxy) trunkAt(f *sipstack.Flow) *Trunk {
 }
 
 func (p *Proxy) trunkOf(from netip.Addr) *Trunk {
+	if len(p.policy.trunks) == 0 {
+		return nil
+	}
+	hop, known := p.peers.hopAt(from, time.Now())
 	for _, t := range p.policy.trunks {
-		if t.calls(from) {
+		if t.calls(from) || known && t.Hop == hop {
 			return t
 		}
 	}
