@@ -34,8 +34,8 @@ func journey(req *sip.Request, uri *sip.Uri, routes []*sip.RouteHeader) uint64 {
 	for _, r := range routes {
 		add(r.Address.String())
 	}
-	for _, name := range []string{"Proxy-Require", "Authorization", "Proxy-Authorization"} {
-		for _, v := range req.GetHeaders(name) {
+	for _, v := range req.Headers() {
+		if is(v, "Proxy-Require") || is(v, "Authorization") || is(v, "Proxy-Authorization") {
 			add(v.Value())
 		}
 	}

@@ -120,6 +120,10 @@ func plus(number string) string {
 	return number
 }
 
+// visual takes the visual separators out of a number. To make one costs 6 kB,
+// so it is made once.
+var visual = strings.NewReplacer("-", "", ".", "", "(", "", ")", "")
+
 // numberOf gives the telephone number that a user part is, without visual
 // separators (RFC 3966 §5.1.1), or "".
 func numberOf(user string) string {
@@ -127,7 +131,7 @@ func numberOf(user string) string {
 	if plain, err := url.PathUnescape(number); err == nil {
 		number = plain
 	}
-	number = strings.NewReplacer("-", "", ".", "", "(", "", ")", "").Replace(number)
+	number = visual.Replace(number)
 	digits := strings.TrimPrefix(number, "+")
 	if digits == "" || strings.Trim(digits, "0123456789*#") != "" {
 		return ""
