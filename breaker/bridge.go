@@ -35,6 +35,13 @@ func newBridge() *bridge {
 // age is the time since the bridge was made, which is what all its clocks count.
 func (b *bridge) age() time.Duration { return time.Since(b.began) }
 
+// idle is the time since either endpoint has accepted a packet, or since the
+// bridge was made if none has, up to an eighth of a second too long.
+func (b *bridge) idle() time.Duration {
+	heard := max(b.ends[0].in.heard.Load(), b.ends[1].in.heard.Load())
+	return b.age() - time.Duration(heard)<<heardShift
+}
+
 // terminal is the bridge's end at one endpoint: the sink of what comes from
 // there, and the stream that goes there.
 type terminal struct {
@@ -94,6 +101,7 @@ func (t *terminal) ReceiveRTP(p []byte) {
 		return
 	}
 	at := t.bridge.age()
+	t.in.hear(at)
 	size, clockRate := len(p)-h.length, t.route.clockRate(h.payloadType)
 	to := t.route.payloadTypes[h.payloadType]
 	if to == offeranswer.NoPayload || clockRate == 0 {
@@ -115,5 +123,7 @@ func (t *terminal) ReceiveRTP(p []byte) {
 
 // ReceiveRTCP implements the Sink: reports are read, and end here.
 func (t *terminal) ReceiveRTCP(p []byte) {
-	t.in.readRTCP(p, t.out.ssrc, t.bridge.age(), time.Now())
+	at := t.bridge.age()
+	t.in.hear(at)
+	t.in.readRTCP(p, t.out.ssrc, at, time.Now())
 }

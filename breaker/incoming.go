@@ -23,6 +23,7 @@ type incoming struct {
 	lastSROf atomic.Uint32
 
 	// Of the whole call.
+	heard           atomic.Uint32 // when the last packet came, see hear
 	packets, octets atomic.Uint64
 	lostBefore      atomic.Int64 // of earlier sources
 
@@ -35,6 +36,20 @@ type incoming struct {
 	// Loop only.
 	transit       int32
 	lastTimestamp uint32
+}
+
+// heardShift makes nanoseconds into the unit of incoming.heard, 2^27 ns or
+// 134 ms: fine enough to tell silence from pauses, and coarse enough that
+// several packets share one.
+const heardShift = 27
+
+// hear notes that the party lives, by any packet that the endpoint has accepted,
+// RTP or RTCP, wanted or not. Most packets only compare: a store that others may
+// read costs several times as much.
+func (in *incoming) hear(at time.Duration) {
+	if now := uint32(at >> heardShift); now != in.heard.Load() {
+		in.heard.Store(now)
+	}
 }
 
 // packet counts one packet that the endpoint has accepted.

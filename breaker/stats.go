@@ -61,6 +61,22 @@ func (b *Breaker) Call(id string) (CallStats, bool) {
 	}, true
 }
 
+// Idle returns for how long neither side of a call has sent RTP or RTCP that its
+// endpoint accepted: from the signalled or learnt address, or with a good SRTP
+// tag. Packets that are dropped afterwards (on hold, say) count, those of
+// strangers and ICE's checks do not. Before the first packet it is the time
+// since the call's first offer. The result may be up to 150 ms too long. It is
+// false if there is no media of a call of that id. It waits for nothing.
+func (b *Breaker) Idle(id string) (time.Duration, bool) {
+	b.mu.Lock()
+	c := b.calls[id]
+	b.mu.Unlock()
+	if c == nil {
+		return 0, false
+	}
+	return c.bridge.idle(), true
+}
+
 // stats reads the counters of one end of a bridge, on any goroutine.
 func (t *terminal) stats() SideStats {
 	in, out := &t.in, &t.out
