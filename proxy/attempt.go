@@ -75,6 +75,7 @@ func (p *Proxy) attempted(r *routed, n int, res *sip.Response, err error) {
 		return
 	}
 	p.judgeTarget(r, res, err)
+	p.heard(r, res, err)
 	switch {
 	case isFault(res, err) && p.another(r):
 		p.transmit(r)

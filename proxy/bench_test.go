@@ -3,10 +3,13 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"webrtc2sip/internal/sipstack"
 )
@@ -16,7 +19,7 @@ import (
 func BenchmarkProxy(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	stack := sipstack.New(sipstack.Config{})
-	p := New(Config{Logger: slog.New(slog.DiscardHandler), AllowNextHops: []NextHop{{Any: true}}}, stack, &fakeMedia{})
+	p := New(Config{Logger: slog.New(slog.DiscardHandler), AllowNextHops: []NextHop{{Any: true}}, RegistersPerSecond: -1}, stack, &fakeMedia{})
 	browser, pbx := benchPeer(b, stack, sipstack.WSS, browserAddr), benchPeer(b, stack, sipstack.TCP, pbxAddr)
 	served := make(chan error, 1)
 	go func() { served <- stack.Serve(ctx, p) }()
@@ -36,7 +39,7 @@ func BenchmarkProxy(b *testing.B) {
 					"Max-Forwards: 70", "Contact: <sips:1000@df7jal23ls0d.invalid;transport=wss>;expires=200", "Supported: path"))
 				req := msg(receive(b, pbx))
 				answer := []string{"SIP/2.0 200 OK"}
-				for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq"} {
+				for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq", "Path"} {
 					for _, v := range req.all(name) {
 						answer = append(answer, name+": "+v)
 					}
@@ -69,4 +72,65 @@ func receive(b *testing.B, from *sipstack.Pipe) string {
 		b.Fatal(err)
 	}
 	return text
+}
+
+// BenchmarkRegisterUDP is a REGISTER of a phone and its answer over sockets: CPU
+// is that of the whole process, the two peers' part in it.
+func BenchmarkRegisterUDP(b *testing.B) {
+	ctx, stop := context.WithCancel(b.Context())
+	stack := sipstack.New(sipstack.Config{})
+	l, err := stack.Listen(sipstack.UDP, netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	pbx, phone := benchSocket(b), benchSocket(b)
+	p := New(Config{
+		Logger: slog.New(slog.DiscardHandler), AllowNextHops: []NextHop{{Any: true}}, RegistersPerSecond: -1,
+		OutboundProxies: []OutboundProxy{{Domain: "*", Servers: []Server{{Hop: Hop{Host: "127.0.0.1", Port: addrPort(pbx).Port(), Transport: sipstack.UDP}}}}},
+	}, stack, &fakeMedia{})
+	served := make(chan error, 1)
+	go func() { served <- stack.Serve(ctx, p) }()
+	b.Cleanup(func() {
+		stop()
+		<-served
+		p.Close()
+	})
+	b.ReportAllocs()
+	begin := spent()
+	buf := make([]byte, 4096)
+	for i := 0; b.Loop(); i++ {
+		branch := "udp" + strconv.Itoa(b.N) + "." + strconv.Itoa(i)
+		_, _ = phone.WriteToUDPAddrPort([]byte(lines("", "REGISTER sip:pbx.example.net SIP/2.0", "Via: SIP/2.0/UDP 192.168.1.5:5060;rport;branch=z9hG4bK"+branch,
+			"From: <sip:1000@pbx.example.net>;tag=f1", "To: <sip:1000@pbx.example.net>", "Call-ID: c1", "CSeq: 1 REGISTER",
+			"Max-Forwards: 70", "Contact: <sip:1000@192.168.1.5:5060>;expires=200")), l.Addr())
+		n, _, err := pbx.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, vias, _ := strings.Cut(string(buf[:n]), "\r\nVia")
+		_, _ = pbx.WriteToUDPAddrPort([]byte("SIP/2.0 200 OK\r\nVia"+vias), l.Addr())
+		if _, _, err := phone.ReadFromUDPAddrPort(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(spent()-begin)/float64(b.N), "cpu-ns/op")
+}
+
+func benchSocket(b *testing.B) *net.UDPConn {
+	b.Helper()
+	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func addrPort(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// spent is the CPU time of this process.
+func spent() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -47,7 +47,8 @@ type call struct {
 	callID string // SIP Call-ID
 	log    *slog.Logger
 	legs   offeranswer.Legs
-	broken bool // descriptions go through Media
+	broken bool      // descriptions go through Media
+	phones [2]uint64 // marks of the parties that are phones registered through us
 
 	mu          sync.Mutex // guards all below; never held over I/O or a callback
 	state       callState
@@ -79,6 +80,7 @@ func (p *Proxy) newCall(r *routed) *call {
 	c.broken, c.trunk = p.breaks(r), r.trunk
 	c.parties[offeranswer.Caller] = callerOf(r)
 	c.parties[offeranswer.Callee] = calleeOf(r)
+	c.phones = [2]uint64{p.markOf(r.from), p.markOf(r.to)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls[id] = c
@@ -209,6 +211,9 @@ func (c *call) destination(p *Proxy, r *routed) *refusal {
 	}
 	if len(r.routes) == 0 || way.whole && isWeb(r.from) {
 		r.routes = routeHeaders(way.routes)
+	}
+	if r.flow = p.phoneOf(r); r.flow != nil {
+		return nil
 	}
 	if err := p.next(r); err != nil {
 		return refusalOf(err)

@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"strings"
+	"slices"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/sipstack"
 )
@@ -13,15 +11,17 @@ import (
 // token of the flow.
 const contactParam = "w2s-flow"
 
-// client is what is known of the browser at the far end of a WebSocket flow.
-// Guarded by Proxy.mu.
+// client is what is known of the browser or phone at the far end of a flow.
+// Guarded by Proxy.mu; flow never changes.
 type client struct {
 	flow     *sipstack.Flow
-	device   string             // key into Proxy.device; "": not registered with +sip.instance
-	contacts map[string]sip.Uri // user part of a rewritten Contact → the client's own URI
+	bindings []*binding // at most maxContacts
 	calls    map[uint64]*call
 	former   []uint64    // flows that this client had before
 	grace    *time.Timer // runs while the flow is lost
+
+	aors  []string // what accounts gives until until; nil: to be listed again
+	until time.Time
 }
 
 func (cl *client) stopGrace() {
@@ -31,12 +31,21 @@ func (cl *client) stopGrace() {
 	}
 }
 
-// clientOf finds or makes the entry of a flow; p.mu is held. A flow that has
-// ended meanwhile gets none, since nobody would remove it.
+// known finds the entry of a flow, nil if there is none; p.mu is held.
+func (p *Proxy) known(f *sipstack.Flow) *client {
+	if f.Transport() == sipstack.UDP {
+		return p.book.phones[f.Remote()]
+	}
+	return p.clients[f.ID()]
+}
+
+// clientOf finds or makes the entry of a flow; p.mu is held. A connection that
+// has ended meanwhile gets none, since nobody would remove it; neither does a
+// peer on UDP until it has a binding.
 func (p *Proxy) clientOf(f *sipstack.Flow) *client {
-	cl := p.clients[f.ID()]
+	cl := p.known(f)
 	if cl == nil {
-		cl = &client{flow: f, contacts: map[string]sip.Uri{}, calls: map[uint64]*call{}}
+		cl = &client{flow: f, calls: map[uint64]*call{}}
 		if _, live := p.stack.Flow(f.ID()); live {
 			p.clients[f.ID()] = cl
 		}
@@ -44,12 +53,60 @@ func (p *Proxy) clientOf(f *sipstack.Flow) *client {
 	return cl
 }
 
-// FlowClosed starts the grace time of the client whose WebSocket was lost, and
+// flow finds the live flow of a token: that of a mark, or of a connection's
+// ID. Both follow a client that came back on another flow.
+func (p *Proxy) flow(id uint64) (*sipstack.Flow, bool) {
+	p.mu.Lock()
+	cl := p.moved[id]
+	p.mu.Unlock()
+	switch {
+	case cl == nil:
+		return p.stack.Flow(id)
+	case cl.flow.Transport() == sipstack.UDP:
+		return cl.flow, true
+	}
+	return p.stack.Flow(cl.flow.ID())
+}
+
+// sameFlow compares flows; for UDP there is a new one for each datagram.
+func sameFlow(a, b *sipstack.Flow) bool {
+	return a == b || a.Transport() == sipstack.UDP && b.Transport() == sipstack.UDP && a.Remote() == b.Remote()
+}
+
+// markOf gives the mark of a phone that has registered through us; 0 for
+// everybody else. A browser is known by its flow, which is all that it has.
+func (p *Proxy) markOf(f *sipstack.Flow) uint64 {
+	if isWeb(f) {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cl := p.known(f); cl != nil && len(cl.bindings) > 0 {
+		return cl.bindings[0].mark.id
+	}
+	return 0
+}
+
+// phoneOf gives the flow of a registered phone that a request of a call is for,
+// nil if it goes elsewhere: the Contact of a phone behind a NAT leads nowhere.
+func (p *Proxy) phoneOf(r *routed) *sipstack.Flow {
+	if r.call == nil || len(r.routes) > 0 {
+		return nil
+	}
+	id := r.call.phones[r.side.Other()]
+	if id == 0 {
+		return nil
+	}
+	f, live := p.flow(id)
+	if !live {
+		return nil
+	}
+	return f
+}
+
+// FlowClosed starts the grace time of the client whose connection was lost, and
 // ends the calls that were still being set up over it.
 func (p *Proxy) FlowClosed(f *sipstack.Flow) {
-	if !isWeb(f) {
-		return
-	}
 	p.forgetMoves(f)
 	p.mu.Lock()
 	cl := p.clients[f.ID()]
@@ -58,8 +115,8 @@ func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 		for _, c := range cl.calls {
 			lost = append(lost, c)
 		}
-		if len(cl.calls) == 0 && cl.device == "" {
-			p.forget(cl)
+		if len(cl.calls) == 0 && !slices.ContainsFunc(cl.bindings, func(b *binding) bool { return b.device }) {
+			p.forget(cl) // it could not come back: nothing says who it is
 		} else {
 			cl.grace = time.AfterFunc(p.cfg.Grace, func() { p.start(func() { p.giveUp(cl) }) })
 		}
@@ -70,7 +127,10 @@ func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 	}
 }
 
-// giveUp ends the calls of a client that did not come back.
+// giveUp ends the calls and bindings of a client that did not come back. The
+// registrar still holds the bindings, since only the client has the password to
+// remove them: requests for them are answered 430 or 480 at once, until they
+// expire or the client replaces them.
 func (p *Proxy) giveUp(cl *client) {
 	p.mu.Lock()
 	var calls []*call
@@ -90,58 +150,21 @@ func (p *Proxy) giveUp(cl *client) {
 func (p *Proxy) forget(cl *client) {
 	cl.stopGrace()
 	delete(p.clients, cl.flow.ID())
-	if p.device[cl.device] == cl {
-		delete(p.device, cl.device)
+	for len(cl.bindings) > 0 {
+		p.keepMark(cl.bindings[0])
+		p.drop(cl.bindings[0])
 	}
 	for _, id := range cl.former {
 		delete(p.moved, id)
 	}
 }
 
-// deviceKey names a client across its flows: AoR, +sip.instance and reg-id
-// (RFC 5626 §4.1); "" if it sends none.
-func deviceKey(req *sip.Request) string {
-	for _, c := range contacts(req) {
-		if id, ok := param(c.Params, "+sip.instance"); ok {
-			reg, _ := param(c.Params, "reg-id")
-			aor := req.To().Address
-			return strings.ToLower(aor.User + "@" + aor.Host + "|" + id + "|" + reg)
-		}
-	}
-	return ""
-}
+// formerFlows is how many lost flows lead to a client: those that its dialogs
+// may still name.
+const formerFlows = 8
 
-// registered notes a registration that the registrar accepted. A client known
-// by another flow has come back: its calls and tokens move to this one.
-func (p *Proxy) registered(r *routed) {
-	f, key := r.from, deviceKey(r.req)
-	if key == "" {
-		return
-	}
-	key += "|" + r.to.Remote().String()
-	p.mu.Lock()
-	cl := p.clientOf(f)
-	if p.clients[f.ID()] != cl { // the flow has ended meanwhile
-		p.mu.Unlock()
-		return
-	}
-	old := p.device[key]
-	if cl.device != key && p.device[cl.device] == cl {
-		delete(p.device, cl.device)
-	}
-	cl.device = key
-	p.device[key] = cl
-	var moved []*call
-	if old != nil && old != cl {
-		moved = p.takeOver(old, cl)
-	}
-	p.mu.Unlock()
-	for _, c := range moved {
-		c.moveFlow(old.flow, f)
-	}
-}
-
-// takeOver moves what belongs to old to cl; p.mu is held.
+// takeOver moves what belongs to old to cl, a new flow of the same device; p.mu
+// is held.
 func (p *Proxy) takeOver(old, cl *client) []*call {
 	var calls []*call
 	for id, c := range old.calls {
@@ -150,15 +173,21 @@ func (p *Proxy) takeOver(old, cl *client) []*call {
 		delete(p.dialogs, dialogKey{old.flow.ID(), c.callID})
 		p.dialogs[dialogKey{cl.flow.ID(), c.callID}] = c
 	}
-	former := append(old.former, old.flow.ID())
+	clear(old.calls)
+	former := old.former
+	if id := old.flow.ID(); id != 0 && !slices.Contains(former, id) {
+		former = append(former, id)
+	}
 	old.former = nil
-	p.forget(old)
-	keep := max(0, len(former)-8)
+	if len(old.bindings) == 0 {
+		p.forget(old)
+	}
+	keep := max(0, len(former)-formerFlows)
 	for _, id := range former[:keep] {
 		delete(p.moved, id)
 	}
 	for _, id := range former[keep:] {
-		p.moved[id] = cl.flow.ID()
+		p.moved[id] = cl
 		cl.former = append(cl.former, id)
 	}
 	return calls
@@ -176,29 +205,4 @@ func (p *Proxy) adopt(c *call, from *sipstack.Flow, lost *sipstack.Flow) {
 	p.dialogs[dialogKey{from.ID(), c.callID}] = c
 	p.mu.Unlock()
 	c.moveFlow(lost, from)
-}
-
-// rememberContact keeps the client's own URI of a Contact that is going to be
-// rewritten.
-func (p *Proxy) rememberContact(f *sipstack.Flow, u sip.Uri) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	cl := p.clientOf(f)
-	if _, known := cl.contacts[u.User]; known || len(cl.contacts) < maxContacts {
-		cl.contacts[u.User] = u
-	}
-}
-
-// originalContact gives the URI that the client registered, for a rewritten
-// one.
-func (p *Proxy) originalContact(f *sipstack.Flow, u sip.Uri) sip.Uri {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if cl := p.clients[f.ID()]; cl != nil {
-		if own, ok := cl.contacts[u.User]; ok {
-			return *own.Clone()
-		}
-	}
-	u.UriParams = without(u.UriParams, contactParam)
-	return u
 }

@@ -24,7 +24,20 @@
 // (see [tokens]). A request from the telephone side reaches a browser by such
 // a token in its Route or, where Contact had to be rewritten, in its
 // Request-URI; without one there is no way in. A token that does not verify is
-// answered 403, a token whose flow is gone 430 (RFC 5626 §11.5) or 480.
+// answered 403, a token whose flow is gone, or that was made before a restart,
+// 430 (RFC 5626 §11.5), 480 or 481.
+//
+// # Registrations
+//
+// Browsers, and phones whose first hop we are, register through us; the
+// registrar stays the database. What it has accepted over a flow is noted: the
+// address of record, until when, and the mark by which the registrar's binding
+// names it. A mark outlives the flow: a client that comes back (the same
+// +sip.instance and reg-id, else the same Contact) gets the same, so that it
+// replaces its binding instead of adding one. When the grace time is over its
+// requests are answered 430 or 480 at once, which lets a forking registrar go
+// on. We have no password to remove the binding with. REGISTER toward one
+// registrar is paced; see smoother.
 //
 // # Calls
 //

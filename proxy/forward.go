@@ -169,7 +169,7 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 		p.recordRoute(r, out)
 	}
 	edit := editRequest
-	if r.req.Method == sip.REGISTER && isWeb(r.from) {
+	if r.reg != nil {
 		edit = p.bind(r, out)
 	}
 	n, _ := maxForwards(r.req)
@@ -376,9 +376,15 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 		}
 		return editResponse(h, dropped)
 	}
-	if r.req.Method == sip.REGISTER && isWeb(r.from) && res.IsSuccess() {
-		edit = p.restoreContact(r)
-		p.registered(r)
+	if r.reg != nil && res.IsSuccess() {
+		p.registered(r, res)
+		keep := edit
+		edit = func(h sip.Header) sip.Header {
+			if h = keep(h); h == nil {
+				return nil
+			}
+			return p.restoreContact(r, h)
+		}
 	}
 	out := cloneResponse(res, body, edit)
 	if p.wantsRecordRoute(r, res) {

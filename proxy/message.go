@@ -11,6 +11,7 @@ import (
 type message interface {
 	GetHeader(name string) sip.Header
 	GetHeaders(name string) []sip.Header
+	Headers() []sip.Header
 	Body() []byte
 }
 
@@ -45,15 +46,20 @@ func is(h sip.Header, name string) bool { return strings.EqualFold(h.Name(), nam
 
 // value gives the text of the first header of a name.
 func value(m message, name string) string {
-	if h := m.GetHeader(name); h != nil {
-		return h.Value()
+	for _, h := range m.Headers() { // sipgo's GetHeader makes lower case copies of the names
+		if is(h, name) {
+			return h.Value()
+		}
 	}
 	return ""
 }
 
 // lists tells whether a comma separated header of this name has the token.
 func lists(m message, name, token string) bool {
-	for _, h := range m.GetHeaders(name) {
+	for _, h := range m.Headers() {
+		if !is(h, name) {
+			continue
+		}
 		for part := range strings.SplitSeq(h.Value(), ",") {
 			if strings.EqualFold(strings.TrimSpace(part), token) {
 				return true
@@ -72,7 +78,7 @@ func tagOf(ps sip.HeaderParams) string {
 // contacts gives the Contact headers that carry a URI ("*" has none).
 func contacts(m message) []*sip.ContactHeader {
 	var out []*sip.ContactHeader
-	for _, h := range m.GetHeaders("Contact") {
+	for _, h := range m.Headers() {
 		if c, ok := h.(*sip.ContactHeader); ok && !c.Address.Wildcard {
 			out = append(out, c)
 		}

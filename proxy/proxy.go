@@ -56,18 +56,21 @@ type Config struct {
 	Ports           []uint16        // the ports of our listeners
 	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
+	Meter           Meter           // nil: nobody counts
+	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
+	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never
+	Resolver        Resolver        // nil: one with the system's name servers
 
-	Meter           Meter         // nil: nobody counts
-	SessionIdle     time.Duration // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
-	CallMaxDuration time.Duration // a call ends this long after its answer; zero: never
-	Resolver        Resolver      // nil: one with the system's name servers
+	// RegistersPerSecond is how many REGISTER requests one registrar is sent in
+	// a second; the others wait for up to 25 s (see smoother). Zero: 500;
+	// negative: as many as come.
+	RegistersPerSecond int
 }
 
 const (
 	defaultGrace  = 10 * time.Second
 	defaultTimerC = 3 * time.Minute
 	lookupTimeout = 5 * time.Second // DNS is asked for no longer (security: F2)
-	maxContacts   = 10              // rewritten contacts remembered for one flow
 )
 
 // Proxy is the proxy core. It is a sipstack.Handler; give it to the Serve of
@@ -79,6 +82,7 @@ type Proxy struct {
 	media  Media
 	policy policy
 	tokens *tokens
+	smooth *smoother
 
 	rest     rest
 	peers    peers
@@ -95,11 +99,12 @@ type Proxy struct {
 	calls   map[uint64]*call
 	ended   map[uint64]*call // by which a subscription outlives them
 	dialogs map[dialogKey]*call
-	clients map[uint64]*client // by id of their flow
-	device  map[string]*client // by AoR, +sip.instance and reg-id
-	moved   map[uint64]uint64  // a lost flow, and the one its client came back on
+	clients map[uint64]*client  // by id of their flow
+	device  map[string]*binding // by AoR, +sip.instance, reg-id and registrar
+	moved   map[uint64]*client  // other names of a client: flows that it lost, marks of its bindings
 	moves   map[usageKey]uint64
 	movesOf map[uint64][]usageKey // keys of moves, by the flow that they lead to
+	book    book
 }
 
 // dialogKey finds a call for a client that lost its route set.
@@ -130,8 +135,9 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		policy: policy{cfg.OutboundProxies, cfg.Trunks, cfg.AllowNextHops}, tokens: newTokens(),
 		ctx: ctx, stop: stop,
 		calls: map[uint64]*call{}, ended: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
-		clients: map[uint64]*client{}, device: map[string]*client{}, moved: map[uint64]uint64{},
+		clients: map[uint64]*client{}, device: map[string]*binding{}, moved: map[uint64]*client{}, book: newBook(),
 		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{},
+		smooth: newSmoother(cfg.RegistersPerSecond),
 	}
 }
 
@@ -154,6 +160,7 @@ func (p *Proxy) Close() {
 	}
 	p.mu.Unlock()
 	p.stop()
+	p.smooth.close()
 	for _, c := range calls {
 		c.end(causeShutdown)
 	}
@@ -204,7 +211,7 @@ func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
 			return
 		}
 		r.to = f
-		p.forward(r)
+		p.pace(r)
 	})
 }
 

@@ -36,9 +36,10 @@ type routed struct {
 	target  resolver.Target   // the same as the resolver knows it; zero: a flow of ours
 	targets []resolver.Target // where else it may go, best first
 
-	pending  *pending // INVITE in progress
-	exchange exchange // descriptions of this transaction
-	body     []byte   // as it leaves
+	reg      *enrolment // REGISTER of a client of ours
+	pending  *pending   // INVITE in progress
+	exchange exchange   // descriptions of this transaction
+	body     []byte     // as it leaves
 	attempts attempts
 	shift    uint32     // what its CSeq number is raised by: challenges that we answered for its sender
 	proof    sip.Header // the answer to the last one
@@ -117,6 +118,7 @@ type ownRoutes struct {
 	edge    bool               // a token came with ob: we are the edge of RFC 5626
 	wish    *sip.Uri           // sipml5-outbound: where the client wants its requests to go
 	strange bool               // a token that does not verify
+	stale   bool               // one of another process: this gateway's, before it was restarted
 }
 
 // stripRoutes takes our own entries out of the Route header fields (RFC 3261
@@ -142,6 +144,10 @@ func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 			own.edge = own.edge || edge
 		case err == nil:
 			own.rest = append(own.rest, r)
+		case errors.Is(err, errStale):
+			own.stale = true
+			_, edge := param(r.Address.UriParams, "ob")
+			own.edge = own.edge || edge
 		case isToken(r.Address.User):
 			own.strange = true
 		case p.self(&r.Address): // preloaded, without a token: only names us
@@ -156,8 +162,15 @@ func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 func (p *Proxy) route(req *sip.Request, from *sipstack.Flow) (*routed, *refusal) {
 	own := p.stripRoutes(req)
 	r := &routed{req: req, from: from, uri: *req.Recipient.Clone(), routes: own.rest}
-	if own.strange {
+	switch inDialog := tagOf(req.To().Params) != ""; {
+	case own.strange:
 		return r, refusedToken
+	case own.stale && inDialog:
+		return r, refusedDialog
+	case own.stale && own.edge:
+		return r, refusedFlow
+	case own.stale:
+		return r, refusedGone
 	}
 	if tag := tagOf(req.To().Params); tag != "" {
 		if done, refusal := p.routeInDialog(r, own); done || refusal != nil {
@@ -206,7 +219,7 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 		}
 		f, ok := p.flowOf(k, r, i == 0)
 		switch {
-		case ok && f == r.from: // its own Record-Route: the request leaves by what follows
+		case ok && sameFlow(f, r.from): // its own Record-Route: the request leaves by what follows
 		case ok:
 			r.flow = f
 			return true, nil
@@ -224,7 +237,10 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 		return false, nil
 	}
 	k, err := p.tokens.decode(text)
-	if err != nil || k.flow == 0 {
+	switch {
+	case errors.Is(err, errStale):
+		return false, refusedGone
+	case err != nil || k.flow == 0:
 		return false, refusedToken
 	}
 	f, ok := p.flow(k.flow)
@@ -232,7 +248,7 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 		return false, refusedGone
 	}
 	r.flow, r.routes = f, nil
-	r.uri = p.originalContact(f, r.uri)
+	r.uri = p.originalContact(k.flow, r.uri)
 	return true, nil
 }
 
@@ -321,14 +337,3 @@ func (p *Proxy) spiral(u *sip.Uri) bool {
 // may pass: only from where one may go, too. The way to a browser is by token
 // and asks for no more.
 func (p *Proxy) trusts(r *routed) bool { return p.Knows(r.from.Remote().Addr()) }
-
-// flow finds the live flow of an id, following clients that came back on
-// another one.
-func (p *Proxy) flow(id uint64) (*sipstack.Flow, bool) {
-	p.mu.Lock()
-	if now, ok := p.moved[id]; ok {
-		id = now
-	}
-	p.mu.Unlock()
-	return p.stack.Flow(id)
-}

@@ -36,6 +36,9 @@ type Resolver interface {
 // at once where nothing must be looked up, else from a goroutine of its own.
 // The other targets stay in r, for when the first one fails.
 func (p *Proxy) resolve(r *routed, done func(*sipstack.Flow, error)) {
+	if r.flow == nil {
+		r.flow = p.phoneOf(r)
+	}
 	if r.flow != nil {
 		done(r.flow, nil)
 		return
@@ -112,8 +115,11 @@ func (p *Proxy) connect(r *routed, err error, done func(*sipstack.Flow, error)) 
 		return
 	}
 	if opensSomething(r.req) {
-		r.targets = slices.DeleteFunc(r.targets, func(t resolver.Target) bool { return p.rest.resting(t.Addr, time.Now()) })
-		if len(r.targets) == 0 {
+		fresh := slices.DeleteFunc(slices.Clone(r.targets), func(t resolver.Target) bool { return p.rest.resting(t.Addr, time.Now()) })
+		switch {
+		case len(fresh) > 0:
+			r.targets = fresh
+		case r.req.Method != sip.REGISTER: // which waits for its turn, see smoother
 			done(nil, errHopResting)
 			return
 		}

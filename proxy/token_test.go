@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -13,20 +14,32 @@ func TestTokens(t *testing.T) {
 	if err != nil || got != want {
 		t.Fatalf("decode(encode(%v)): got %v, %v", want, got, err)
 	}
-	changed := []byte(text)
-	changed[len(tokenMark)+3] ^= 1
-	for name, bad := range map[string]string{
-		"another process": others.encode(want),
-		"one bit changed": string(changed),
-		"cut":             text[:len(text)-1],
-		"longer":          text + "A",
-		"no mark":         text[len(tokenMark):],
-		"empty":           "",
-		"not base64":      tokenMark + "************************************",
+	flip := func(at int) string {
+		changed := []byte(text)
+		if c := &changed[len(tokenMark)+at]; *c == 'A' {
+			*c = 'B'
+		} else {
+			*c = 'A'
+		}
+		return string(changed)
+	}
+	for name, bad := range map[string]struct {
+		text string
+		want error
+	}{
+		"another process":            {others.encode(want), errStale},
+		"one character of the epoch": {flip(3), errStale},
+		"one character of the flow":  {flip(5), errForged},
+		"one character of the MAC":   {flip(tokenText - 2), errForged},
+		"cut":                        {text[:len(text)-1], errForged},
+		"longer":                     {text + "A", errForged},
+		"no mark":                    {text[len(tokenMark):], errForged},
+		"empty":                      {"", errForged},
+		"not base64, right length":   {tokenMark + strings.Repeat("*", tokenText), errForged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := ours.decode(bad); !errors.Is(err, errForged) {
-				t.Errorf("decode(%q): got %v, want %v", bad, err, errForged)
+			if _, err := ours.decode(bad.text); !errors.Is(err, bad.want) {
+				t.Errorf("decode(%q): got %v, want %v", bad.text, err, bad.want)
 			}
 		})
 	}

@@ -211,6 +211,11 @@ func (a *peer) reply(req msg, status, body string, headers ...string) {
 			all = append(all, "Record-Route: "+v)
 		}
 	}
+	if strings.HasPrefix(status, "2") && !strings.Contains(strings.Join(headers, "\n"), "No-Path") {
+		for _, v := range req.all("Path") { // RFC 3327 §5.3
+			all = append(all, "Path: "+v)
+		}
+	}
 	all = append(all, headers...)
 	if body != "" {
 		all = append(all, "Content-Type: application/sdp")
