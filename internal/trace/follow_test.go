@@ -2,13 +2,20 @@ package trace
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/sipstack"
 )
 
 func TestFollowMatches(t *testing.T) {
@@ -81,6 +88,45 @@ func TestFollowLogs(t *testing.T) {
 	tr.Message(f, false, []byte(invite("alice@h", "bob@h", "c1")))
 	if out.Len() > 0 {
 		t.Errorf("after Unfollow there is %q", &out)
+	}
+}
+
+// answerer answers every request.
+type answerer struct{}
+
+func (answerer) ServeRequest(tx *sipstack.ServerTransaction) { _ = tx.Reply(200, "OK") }
+func (answerer) ServeACK(*sip.Request, *sipstack.Flow)       {}
+func (answerer) FlowClosed(*sipstack.Flow)                   {}
+
+// A stack shows both directions.
+func TestFollowOnStack(t *testing.T) {
+	var out bytes.Buffer
+	tr := New(Config{Logger: logTo(&out)})
+	if err := tr.Follow("alice@example.com", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	stack := sipstack.New(sipstack.Config{Tracer: tr})
+	_, far, err := stack.Pipe(sipstack.WS, netip.MustParseAddrPort("192.0.2.7:4711"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = stack.Serve(ctx, answerer{}) })
+	err = far.Send(text("OPTIONS sip:bob@example.com SIP/2.0", "Via: SIP/2.0/WS x.invalid;branch=z9hG4bK1", "From: <sip:alice@example.com>;tag=1",
+		"To: <sip:bob@example.com>", "Call-ID: c1", "CSeq: 1 OPTIONS", "Max-Forwards: 70", "Authorization: S3CRET", "Content-Length: 0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Receive(ctx); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	wg.Wait()
+	for _, want := range []string{`msg="message received"`, "OPTIONS sip:bob@example.com", "Authorization: ***", `msg="message sent"`, "SIP/2.0 200 OK"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in %q", want, &out)
+		}
 	}
 }
 

@@ -14,12 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tracer is what a stack takes.
-type tracer interface {
-	Message(f *sipstack.Flow, sent bool, raw []byte)
-}
-
-var _ tracer = (*Tracer)(nil)
+var _ sipstack.Tracer = (*Tracer)(nil)
 
 // text makes a message of lines.
 func text(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
