@@ -35,11 +35,13 @@ func (b *bans) Ban(source netip.Addr, d time.Duration) {
 		return
 	}
 	b.Unban(source)
-	b.all = append(b.all, Ban{Address: source, Until: time.Unix(0, 0).Add(d).UTC(), Strikes: 1, Reason: "operator"})
+	b.all = append(b.all, Ban{Addr: source, Until: time.Unix(0, 0).Add(d).UTC(), Strikes: 1, Reason: "operator"})
 }
 
-func (b *bans) Unban(source netip.Addr) {
-	b.all = slices.DeleteFunc(b.all, func(b Ban) bool { return b.Address == source })
+func (b *bans) Unban(source netip.Addr) bool {
+	n := len(b.all)
+	b.all = slices.DeleteFunc(b.all, func(b Ban) bool { return b.Addr == source })
+	return len(b.all) < n
 }
 
 // gateway is what stands behind the door.
@@ -131,9 +133,9 @@ func TestResources(t *testing.T) {
 		{call{method: "GET", target: "/api/bans"}, 200, `{"bans":[],"total":0}`},
 		{call{method: "POST", target: "/api/bans", body: `{"address":"192.0.2.7","seconds":60}`}, 201, `{"address":"192.0.2.7","until":"1970-01-01T00:01:00Z","strikes":1,"reason":"operator"}`},
 		{call{method: "POST", target: "/api/bans", body: `{"address":"::ffff:192.0.2.7","seconds":61}`}, 201, `{"address":"192.0.2.7","until":"1970-01-01T00:01:01Z"`},
-		{call{method: "POST", target: "/api/bans", body: `{"address":"127.0.0.1","seconds":60}`}, 409, `{"title":"Conflict","status":409,"detail":"this address is never shut out"}`},
+		{call{method: "POST", target: "/api/bans", body: `{"address":"127.0.0.1","seconds":60}`}, 409, `{"title":"Conflict","status":409,"detail":"this address cannot be shut out"}`},
 		{call{method: "GET", target: "/api/bans"}, 200, `{"bans":[{"address":"192.0.2.7",`},
-		{call{method: "DELETE", target: "/api/bans?address=192.0.2.8"}, 404, `{"title":"Not Found","status":404,"detail":"not shut out"}`},
+		{call{method: "DELETE", target: "/api/bans?address=192.0.2.8"}, 404, `{"title":"Not Found","status":404,"detail":"not in the list"}`},
 		{call{method: "DELETE", target: "/api/bans?address=192.0.2.7"}, 204, ""},
 		{call{method: "DELETE", target: "/api/bans?address=192.0.2.7"}, 404, "{"},
 		{call{method: "GET", target: "/api/trace"}, 200, `{"following":[],"total":0}`},
@@ -181,9 +183,14 @@ func TestReady(t *testing.T) {
 // An IPv6 source may be shut out with its whole /64.
 func TestBansOfNetworks(t *testing.T) {
 	g := &gateway{}
-	g.bans.all = []Ban{{Address: netip.MustParseAddr("2001:db8:0:1::")}, {Address: netip.MustParseAddr("2001:db8:0:2::9")}}
+	until := time.Now().Add(time.Hour)
+	g.bans.all = []Ban{
+		{Addr: netip.MustParseAddr("2001:db8:0:1::"), Until: until},
+		{Addr: netip.MustParseAddr("2001:db8:0:2::9"), Until: until},
+		{Addr: netip.MustParseAddr("192.0.2.2"), Strikes: 1},
+	}
 	s := newServer(t, g.config())
-	for source, want := range map[string]bool{"2001:db8:0:1::7": true, "2001:db8:0:2::9": true, "2001:db8:0:2::8": false, "192.0.2.1": false} {
+	for source, want := range map[string]bool{"2001:db8:0:1::7": true, "2001:db8:0:2::9": true, "2001:db8:0:2::8": false, "192.0.2.1": false, "192.0.2.2": false} {
 		if _, found := s.find(netip.MustParseAddr(source)); found != want {
 			t.Errorf("%s: got %v", source, found)
 		}

@@ -5,7 +5,7 @@
 //	GET    /healthz                    200 while the process serves
 //	GET    /readyz                     200, or 503 when no new calls should be sent here
 //	GET    /metrics                    for Prometheus
-//	GET    /api/bans                   sources that are shut out
+//	GET    /api/bans                   sources that are shut out or have strikes
 //	POST   /api/bans                   {"address":"192.0.2.7","seconds":3600}
 //	DELETE /api/bans?address=192.0.2.7
 //	GET    /api/trace                  who is followed

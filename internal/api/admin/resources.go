@@ -108,7 +108,7 @@ func (s *Server) ban(r *http.Request) (int, any, error) {
 	s.cfg.Bans.Ban(source, time.Duration(asked.Seconds)*time.Second)
 	b, found := s.find(source)
 	if !found {
-		return 0, nil, problem{Status: http.StatusConflict, Detail: "this address is never shut out"}
+		return 0, nil, problem{Status: http.StatusConflict, Detail: "this address cannot be shut out"}
 	}
 	s.log.Info("banned by the operator", "source", source, "until", b.Until, "remote", r.RemoteAddr)
 	return http.StatusCreated, b, nil
@@ -119,24 +119,23 @@ func (s *Server) unban(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if _, found := s.find(source); !found {
-		return 0, nil, problem{Status: http.StatusNotFound, Detail: "not shut out"}
+	if !s.cfg.Bans.Unban(source) {
+		return 0, nil, problem{Status: http.StatusNotFound, Detail: "not in the list"}
 	}
-	s.cfg.Bans.Unban(source)
 	s.log.Info("ban lifted by the operator", "source", source, "remote", r.RemoteAddr)
 	return http.StatusNoContent, nil, nil
 }
 
 // find looks for the ban of a source. Those of IPv6 may be kept for the whole
-// network of a subscriber, /64.
+// network of a subscriber, /64, under its lowest address.
 func (s *Server) find(source netip.Addr) (Ban, bool) {
 	all := s.cfg.Bans.List()
 	i := slices.IndexFunc(all, func(b Ban) bool {
-		if b.Address == source {
-			return true
+		if b.Until.IsZero() {
+			return false
 		}
-		network, err := b.Address.Prefix(64)
-		return err == nil && b.Address.Is6() && network.Addr() == b.Address && network.Contains(source)
+		network, err := b.Addr.Prefix(64)
+		return b.Addr == source || err == nil && network.Addr() == b.Addr && network.Contains(source)
 	})
 	if i < 0 {
 		return Ban{}, false

@@ -38,22 +38,23 @@ var (
 	ErrExposed = errors.New("without a token only loopback is served")
 )
 
-// Ban is a source that is shut out.
+// Ban is a source that is shut out, or that is on the way to it.
 type Ban struct {
-	Address netip.Addr `json:"address"`
-	Until   time.Time  `json:"until"`
+	Addr    netip.Addr `json:"address"`
+	Until   time.Time  `json:"until,omitzero"` // zero for one that has strikes only
 	Strikes int        `json:"strikes"`
-	Reason  string     `json:"reason,omitempty"`
+	Reason  string     `json:"reason,omitempty"` // of the last strike
 }
 
-// Bans is the list of sources that are shut out. Methods may be called
+// Bans is the list of sources that have misbehaved. Methods may be called
 // concurrently.
 type Bans interface {
 	List() []Ban
 	// Ban shuts a source out for a time that is longer than 0. It may decline
 	// for those who are never shut out.
 	Ban(source netip.Addr, d time.Duration)
-	Unban(source netip.Addr)
+	// Unban forgets a source; it tells whether it was known.
+	Unban(source netip.Addr) bool
 }
 
 // Tracer follows users and calls; *trace.Tracer is one.
