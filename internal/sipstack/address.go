@@ -87,6 +87,9 @@ func parseURITail(s string, u *sip.Uri) error {
 	return nil
 }
 
+// maxHost is the longest domain name there is (RFC 1035 §2.3.4).
+const maxHost = 255
+
 // parseHost reads host [":" port]. An IPv6 address keeps its brackets.
 func parseHost(s string) (host string, port int, ok bool) {
 	var tail string
@@ -95,18 +98,21 @@ func parseHost(s string) (host string, port int, ok bool) {
 		if end < 0 {
 			return "", 0, false
 		}
-		a, err := netip.ParseAddr(s[1:end])
+		host, tail = s[:end+1], s[end+1:]
+		if i := strings.Index(host, ":::"); i > 0 { // RFC 3261's own grammar led there (RFC 5118 §4.10)
+			host = host[:i] + host[i+1:]
+		}
+		a, err := netip.ParseAddr(host[1 : len(host)-1])
 		if err != nil || !a.Is6() || a.Zone() != "" {
 			return "", 0, false
 		}
-		host, tail = s[:end+1], s[end+1:]
 	} else {
 		end := strings.IndexByte(s, ':')
 		if end < 0 {
 			end = len(s)
 		}
 		host, tail = s[:end], s[end:]
-		if !all(host, inHost) {
+		if len(host) > maxHost || !all(host, inHost) {
 			return "", 0, false
 		}
 	}
@@ -296,6 +302,7 @@ func canonicalParam(name string) string {
 
 // via is the topmost Via, understood.
 type via struct {
+	version   string
 	transport string
 	host      string // with brackets
 	port      int    // 0: none given
@@ -305,13 +312,14 @@ type via struct {
 }
 
 // parseVia reads sent-protocol LWS sent-by *(SEMI via-params), RFC 3261 §20.42.
+// Another version is for the caller to refuse, which takes the address to
+// answer to.
 func parseVia(s string, v *via) error {
-	for _, want := range [...]string{"SIP", "2.0"} {
-		word, rest, ok := strings.Cut(s, "/")
-		if !ok || !strings.EqualFold(trim(word), want) {
-			return errVia
-		}
-		s = rest
+	name, s, _ := strings.Cut(s, "/")
+	version, s, ok := strings.Cut(s, "/")
+	v.version = trim(version)
+	if !ok || !strings.EqualFold(trim(name), "SIP") || !isToken(v.version) {
+		return errVia
 	}
 	s = skipSpace(s)
 	end := strings.IndexAny(s, " \t")
@@ -328,7 +336,6 @@ func parseVia(s string, v *via) error {
 	if strings.ContainsAny(host, " \t") { // "host : 5060" is allowed
 		host = strings.NewReplacer(" ", "", "\t", "").Replace(host)
 	}
-	var ok bool
 	if v.host, v.port, ok = parseHost(host); !ok {
 		return errVia
 	}

@@ -85,49 +85,115 @@ type sections struct {
 // split takes a message apart: start line, headers with folded lines joined
 // (RFC 3261 §7.3.1), and the rest. A line may end with a bare LF, which old
 // phones send; a CR or NUL within one may not be, since the next hop could read
-// it as a line's end.
+// it as a line's end. With a refusal come all the headers that an answer needs
+// and that can be read, whatever is wrong with the others.
 func split(raw string, l *Limits, into []field) (sections, *refusal) {
-	out := sections{fields: into[:0]}
+	s := splitter{limits: l, out: sections{fields: into[:0]}}
 	rest := strings.TrimLeft(raw, "\r\n") // RFC 3261 §7.5
-	offset := len(raw) - len(rest)
+	size := len(rest)
 	for first := true; ; first = false {
 		end := strings.IndexByte(rest, '\n')
 		if end < 0 {
-			return out, refuse(400, "Bad Request", "no end of headers")
+			s.refuse(400, "Bad Request", "no end of headers")
+			return s.out, s.refusal
 		}
 		line := rest[:end]
 		rest = rest[end+1:]
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
 		}
-		if len(raw)-offset-len(rest) > l.HeaderSection {
-			return out, refuse(513, "Message Too Large", "header section")
+		if size-len(rest) > l.HeaderSection {
+			s.refuse(513, "Message Too Large", "header section")
 		}
 		switch {
-		case strings.IndexByte(line, '\r') >= 0 || strings.IndexByte(line, 0) >= 0:
-			return out, refuse(400, "Bad Request", "CR or NUL in a line")
 		case first:
-			out.start = line
+			s.out.start = line
+			s.clean(line)
 		case line == "":
-			out.body = rest
-			return out, nil
-		case line[0] == ' ' || line[0] == '\t':
-			if len(out.fields) == 0 {
-				return out, refuse(400, "Bad Request", "start line is folded")
-			}
-			f := &out.fields[len(out.fields)-1]
-			f.value = trim(f.value + " " + trim(line))
+			s.out.body = rest
+			return s.out, s.refusal
 		default:
-			if len(out.fields) >= l.Headers {
-				return out, refuse(513, "Message Too Large", "number of headers")
-			}
-			f, ok := fieldOf(line)
-			if !ok {
-				return out, refuse(400, "Bad Request", "bad header name")
-			}
-			out.fields = append(out.fields, f)
+			s.line(line)
 		}
 	}
+}
+
+// splitter is what split knows so far.
+type splitter struct {
+	limits  *Limits
+	out     sections
+	refusal *refusal // the first one
+	skipped bool     // the line above was left out, and so are those that go on with it
+}
+
+func (s *splitter) refuse(code int, reason, detail string) {
+	if s.refusal == nil {
+		s.refusal = refuse(code, reason, detail)
+	}
+}
+
+// clean refuses octets that another parser could take for the end of the line.
+func (s *splitter) clean(line string) bool {
+	if strings.IndexByte(line, '\r') >= 0 || strings.IndexByte(line, 0) >= 0 && !quotesNUL(line) {
+		s.refuse(400, "Bad Request", "CR or NUL in a line")
+		return false
+	}
+	return true
+}
+
+// line takes one header line, or one that goes on with the line above.
+func (s *splitter) line(line string) {
+	clean := s.clean(line)
+	if line[0] == ' ' || line[0] == '\t' {
+		switch n := len(s.out.fields); {
+		case s.skipped:
+		case n == 0:
+			s.refuse(400, "Bad Request", "start line is folded")
+		case clean && s.refusal == nil: // joining is not for free
+			f := &s.out.fields[n-1]
+			f.value = trim(f.value + " " + trim(line))
+		}
+		return
+	}
+	f, ok := fieldOf(line)
+	switch {
+	case !clean:
+	case !ok:
+		s.refuse(400, "Bad Request", "bad header name")
+	case len(s.out.fields) >= s.limits.Headers:
+		s.refuse(513, "Message Too Large", "number of headers")
+	}
+	s.skipped = !clean || !ok || s.refusal != nil && !f.kind.echoed() || len(s.out.fields) >= 2*s.limits.Headers
+	if !s.skipped {
+		s.out.fields = append(s.out.fields, f)
+	}
+}
+
+// echoed tells whether responses carry the header of the request
+// (RFC 3261 §8.2.6.2).
+func (k kind) echoed() bool {
+	switch k {
+	case kindVia, kindFrom, kindTo, kindCallID, kindCSeq:
+		return true
+	}
+	return false
+}
+
+// quotesNUL tells whether every NUL of a line is a quoted-pair within a quoted
+// string, the one place where the grammar allows it (RFC 3261 §25.1).
+func quotesNUL(line string) bool {
+	quoted := false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == 0:
+			return false
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		}
+	}
+	return true
 }
 
 // fieldOf reads one header line.

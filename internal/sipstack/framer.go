@@ -167,12 +167,6 @@ func (f *framer) take() string {
 	end := f.head + f.length
 	text := string(f.buf[f.start:end])
 	f.start, f.scan, f.line, f.head, f.length, f.isLength = end, end, end, 0, -1, false
-	if f.start == f.end {
-		f.start, f.end, f.scan, f.line = 0, 0, 0, 0
-		if len(f.buf) > frameKeep {
-			f.buf = nil // idle connections hold little
-		}
-	}
 	return text
 }
 
@@ -181,6 +175,12 @@ const frameKeep = 4 << 10
 
 // fill reads more. The buffer grows as messages do that are really sent.
 func (f *framer) fill() error {
+	if f.start == f.end {
+		f.start, f.end, f.scan, f.line = 0, 0, 0, 0
+		if len(f.buf) > frameKeep {
+			f.buf = nil // idle connections hold little
+		}
+	}
 	if f.end == len(f.buf) {
 		if f.start > 0 {
 			copy(f.buf, f.buf[f.start:f.end])

@@ -104,6 +104,9 @@ func (b neverEnding) Read(p []byte) (int, error) {
 // FuzzStream wants a stream to be cut alike however it arrives, and every
 // message to be one that the datagram parser takes to its end.
 func FuzzStream(f *testing.F) {
+	for _, raw := range corpora(f) {
+		f.Add([]byte(raw+raw), byte(5))
+	}
 	f.Add([]byte(text("OPTIONS sip:a SIP/2.0", "l: 4")+"abcd\r\n\r\n"), byte(3))
 	f.Add([]byte("\r\n\r\n\r\nX: y\nContent-Length:\n 3\n\nabc\r"), byte(1))
 	f.Fuzz(func(t *testing.T, in []byte, step byte) {

@@ -165,7 +165,10 @@ func replyVias(f *Flow, vias []string, top *via) []string {
 func stampVia(value string, from netip.AddrPort, rport bool) string {
 	var b strings.Builder
 	first := true
-	for part := range strings.SplitSeq(value, ";") {
+	for value != "" {
+		end := paramEnd(value)
+		part := value[:end]
+		value = strings.TrimPrefix(value[end:], ";")
 		name, _, _ := strings.Cut(part, "=")
 		name = trim(name)
 		if !first && (strings.EqualFold(name, "received") || strings.EqualFold(name, "rport")) {
@@ -184,6 +187,23 @@ func stampVia(value string, from netip.AddrPort, rport bool) string {
 		b.WriteString(strconv.Itoa(int(from.Port())))
 	}
 	return b.String()
+}
+
+// paramEnd gives the index of the first semicolon outside of quotes, or of the
+// end.
+func paramEnd(s string) int {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ';' && !quoted:
+			return i
+		}
+	}
+	return len(s)
 }
 
 // replyTo gives where responses go on UDP: to the port that the request came

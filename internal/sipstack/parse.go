@@ -54,13 +54,14 @@ type parser struct {
 // parse reads one whole message. After a refusal m holds what was read, for the
 // response.
 func parse(raw string, l *Limits, m *message) *refusal {
-	var r *refusal
-	if m.sections, r = split(raw, l, m.fields); r != nil {
-		return r
-	}
+	var broken *refusal
+	m.sections, broken = split(raw, l, m.fields)
 	p := parser{limits: l, m: m}
-	if r := p.startLine(m.start); r != nil {
-		return r
+	if r := p.startLine(m.start); broken == nil {
+		broken = r // else read all the same: whether it is a request decides about the answer
+	}
+	if broken != nil {
+		return broken
 	}
 	for _, f := range m.fields {
 		p.seen[f.kind]++
@@ -176,7 +177,7 @@ func (p *parser) via(value string) bool {
 		p.out.AppendHeader(sip.NewHeader("Via", value))
 		return len(m.vias) <= p.limits.Vias
 	}
-	if parseVia(value, &m.top) != nil {
+	if parseVia(value, &m.top) != nil || m.top.version != "2.0" {
 		return false
 	}
 	p.verbatim(m.top.header(), value)
@@ -322,9 +323,13 @@ func (p *parser) setBody() *refusal {
 
 // contentLength reads the value of Content-Length without believing it.
 func contentLength(s string) (int, bool) {
-	if !isDigits(s) || len(s) > 9 {
+	if !isDigits(s) {
 		return 0, false
 	}
-	n, err := strconv.Atoi(s)
+	s = strings.TrimLeft(s, "0")
+	if len(s) > 9 {
+		return 0, false
+	}
+	n, err := strconv.Atoi("0" + s)
 	return n, err == nil
 }

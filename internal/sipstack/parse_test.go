@@ -332,6 +332,7 @@ func TestStampVia(t *testing.T) {
 		{"SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx", "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx;received=192.0.2.7"},
 		{"SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bKx", "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx;received=192.0.2.7;rport=5060"},
 		{"SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKx;RPORT = 1;received=6.6.6.6", "SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKx;received=192.0.2.7;rport=5060"},
+		{`SIP/2.0/UDP 10.0.0.1;x="a;rport=1";branch=z9hG4bKx`, `SIP/2.0/UDP 10.0.0.1;x="a;rport=1";branch=z9hG4bKx;received=192.0.2.7`},
 		{"SIP/2.0/UDP phone.invalid;branch=z9hG4bKx", "SIP/2.0/UDP phone.invalid;branch=z9hG4bKx;received=192.0.2.7"},
 	} {
 		var v via
@@ -350,6 +351,9 @@ func TestStampVia(t *testing.T) {
 }
 
 func FuzzParseMessage(f *testing.F) {
+	for _, raw := range corpora(f) {
+		f.Add(raw)
+	}
 	f.Add(sipML5)
 	f.Add(text(base()...))
 	f.Add(with("Via: SIP  / 2.0 \t/ UDP  h : 5070 ; branch = z9hG4bKx"))

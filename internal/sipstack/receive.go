@@ -173,26 +173,22 @@ func (s *Stack) replyStateless(f *Flow, m *message, r *refusal) {
 }
 
 // stateless writes the answer to a request that gets no transaction, and says
-// where it goes. The request needs Via, From, To, Call-ID and CSeq; without
-// them, and for ACK and responses, there is no answer. Headers are those that
-// came, octet for octet. after is for a 503.
+// where it goes. ACK and responses get no answer, and nothing does that has no
+// Via, or looks like no request at all: a start line that can't be read, and
+// From, To, Call-ID or CSeq missing. Headers are those that came, octet for
+// octet. after is for a 503.
 func (s *Stack) stateless(f *Flow, m *message, r *refusal, after time.Duration) (data []byte, to netip.AddrPort) {
 	method, _, _ := strings.Cut(m.start, " ")
-	if m.res != nil || method == "" || method == "ACK" || strings.Contains(method, "/") {
+	if m.res != nil || m.start == "" || method == "ACK" || len(method) > 3 && strings.EqualFold(method[:4], "SIP/") {
 		return nil, to
-	}
-	var vias []string
-	for _, h := range m.fields {
-		if h.kind == kindVia {
-			values(h.value, func(v string) bool { vias = append(vias, v); return true })
-		}
 	}
 	var top via
-	if len(vias) == 0 || len(vias) > s.limits.Vias || parseVia(vias[0], &top) != nil {
+	vias := readableVias(m)
+	if len(vias) == 0 || parseVia(vias[0], &top) != nil {
 		return nil, to
 	}
-	headers, ok := s.echoed(m)
-	if !ok {
+	headers, all := s.echoed(m)
+	if !all && m.req == nil {
 		return nil, to
 	}
 	var b bytes.Buffer
@@ -209,6 +205,26 @@ func (s *Stack) stateless(f *Flow, m *message, r *refusal, after time.Duration) 
 	}
 	b.WriteString("\r\n")
 	return b.Bytes(), replyTo(f, &top)
+}
+
+// readableVias gives the values of Via down to the first that is none.
+func readableVias(m *message) (vias []string) {
+	for _, h := range m.fields {
+		if h.kind != kindVia {
+			continue
+		}
+		if !values(h.value, func(v string) bool {
+			var parsed via
+			if parseVia(v, &parsed) != nil {
+				return false
+			}
+			vias = append(vias, v)
+			return true
+		}) {
+			break
+		}
+	}
+	return vias
 }
 
 // echoed gives the headers that a response takes from its request

@@ -320,3 +320,12 @@ func (l *linger) close() {
 	}
 	l.queue, l.head = nil, 0
 }
+
+// Transactions tells how many transactions the stack holds, those included that
+// wait for repetitions only. It is for metrics and tests.
+func (s *Stack) Transactions() (server, client int) {
+	t := &s.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.servers) + len(t.ghosts), len(t.clients)
+}
