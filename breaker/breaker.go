@@ -50,14 +50,18 @@ type Config struct {
 	// see package legacy for the rules and what they cost.
 	SymmetricRTP bool
 	// OnMediaLost, if set, hears that the media of one side of a call is lost,
-	// on a goroutine of its own; it may call Delete. ErrNotConnected may come
-	// for a call that is still ringing, if its answer was given early and the
-	// browser waits for the final one.
+	// on a goroutine of its own; it may call Delete, and Run waits for it. call
+	// is the id given to Offer. It is called once for each loss: again only if
+	// that side's ICE has connected in between. Consent counts as lost 24 to
+	// 30 s after the browser's last check (RFC 7675 §5.1). ErrNotConnected may
+	// come for a call that is still ringing, if its answer was given early and
+	// the browser waits for the final one.
 	OnMediaLost func(call string, side offeranswer.Side, err error)
 	// Logger gets a few lines a call. Nil: none.
 	Logger *slog.Logger
 
 	consentTime time.Duration // shorter for tests
+	setupTime   time.Duration // likewise
 	filled      int64         // likewise fewer; see filled
 }
 
@@ -144,7 +148,7 @@ func (b *Breaker) newWorker(i int, identity *webrtc.Identity) (*worker, error) {
 	}
 	w.web, err = webrtc.NewTransport(webrtc.TransportConfig{
 		Worker: w.wire, Identity: identity, PublicAddress: b.config.PublicAddress,
-		ConsentTime: b.config.consentTime,
+		ConsentTime: b.config.consentTime, SetupTime: b.config.setupTime,
 	})
 	if err != nil {
 		w.wire.Close()
@@ -352,16 +356,16 @@ func (b *Breaker) end(c *call) {
 
 // mediaLost tells the hook, on a goroutine of its own, since it is called from
 // within an endpoint that the hook may want to delete.
-func (b *Breaker) mediaLost(id string, side offeranswer.Side, err error) {
+func (b *Breaker) mediaLost(c *call, side offeranswer.Side, err error) {
 	if b.config.OnMediaLost == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || b.calls[id] == nil {
+	if b.closed || b.calls[c.id] != c {
 		return
 	}
-	b.hooks.Go(func() { b.config.OnMediaLost(id, side, err) })
+	b.hooks.Go(func() { b.config.OnMediaLost(c.id, side, err) })
 }
 
 // Stats returns the counters of now.

@@ -112,7 +112,7 @@ func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address 
 	case offeranswer.WebRTC:
 		e.web = c.worker.web.NewEndpoint(webrtc.Config{
 			Address: address, Sink: e.terminal, Logger: e.logger,
-			OnLost: func(err error) { c.breaker.mediaLost(c.id, side, err) },
+			OnLost: func(err error) { c.breaker.mediaLost(c, side, err) },
 		})
 		out = e.web
 	case offeranswer.RTP:

@@ -45,14 +45,20 @@ func (p priority) AddTo(m *stun.Message) error {
 	return nil
 }
 
-// nominate sends one check and waits for its answer.
-func (b *browser) nominate(m *offeranswer.Media, to netip.AddrPort) error {
+// check sends one nominating check.
+func (b *browser) check(m *offeranswer.Media, to netip.AddrPort) error {
 	check, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(m.ICE.Ufrag+":"+b.ufrag),
 		priority(1862270975), useCandidate{}, stun.NewShortTermIntegrity(m.ICE.Pwd), stun.Fingerprint)
 	if err != nil {
 		return err
 	}
-	if _, err := b.socket.WriteToUDPAddrPort(check.Raw, to); err != nil {
+	_, err = b.socket.WriteToUDPAddrPort(check.Raw, to)
+	return err
+}
+
+// nominate sends one check and waits for its answer.
+func (b *browser) nominate(m *offeranswer.Media, to netip.AddrPort) error {
+	if err := b.check(m, to); err != nil {
 		return err
 	}
 	buf := make([]byte, 1500)

@@ -14,6 +14,7 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/rtp"
 
+	"webrtc2sip/breaker/webrtc"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -40,34 +41,6 @@ func TestSRTPProfiles(t *testing.T) {
 			}
 			s.bothFlow()
 		})
-	}
-}
-
-type loss struct {
-	call string
-	side offeranswer.Side
-	err  error
-}
-
-// losses makes a config that tells what media is lost.
-func losses() (Config, <-chan loss) {
-	ch := make(chan loss, 16)
-	return Config{OnMediaLost: func(call string, side offeranswer.Side, err error) {
-		deliver(ch, loss{call, side, err})
-	}}, ch
-}
-
-func expectLoss(t *testing.T, ch <-chan loss, want error) loss {
-	t.Helper()
-	select {
-	case l := <-ch:
-		if !errors.Is(l.err, want) {
-			t.Errorf("lost with %v, want %v", l.err, want)
-		}
-		return l
-	case <-time.After(wait):
-		t.Fatalf("no loss reported, want %v", want)
-		return loss{}
 	}
 }
 
@@ -103,13 +76,17 @@ func TestWrongFingerprint(t *testing.T) {
 }
 
 // unsent reads the counter of packets that a browser's endpoint did not send.
-func (s *setup) unsent(side offeranswer.Side) uint64 {
+func (s *setup) unsent(side offeranswer.Side) uint64 { return s.webStats(side).Unsent }
+
+func (s *setup) sent(side offeranswer.Side) uint64 { return s.webStats(side).Sent }
+
+func (s *setup) webStats(side offeranswer.Side) webrtc.Stats {
 	s.b.mu.Lock()
 	c := s.b.calls[s.id]
 	s.b.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ends[side].web.Stats().Unsent
+	return c.ends[side].web.Stats()
 }
 
 func TestChangedFingerprintDropsTheKeys(t *testing.T) {
@@ -376,23 +353,4 @@ func TestSymmetricRTP(t *testing.T) {
 			s.bothFlow()
 		})
 	}
-}
-
-func TestConsent(t *testing.T) {
-	c, lost := losses()
-	c.consentTime = time.Second
-	b := start(t, c)
-	caller := newBrowser(t)
-	s := newSetup(t, b, caller, newPhone(t))
-	s.establish(offeranswer.Caller)
-	s.bothFlow()
-	if err := caller.agent.GracefulClose(); err != nil { // its checks stop
-		t.Fatal(err)
-	}
-	expectLoss(t, lost, ErrConsent)
-	unsent := s.unsent(0)
-	s.eventually("sending to stop", func() bool {
-		s.parties[1].send(s.packet(1, "to nobody"))
-		return s.unsent(0) > unsent
-	})
 }

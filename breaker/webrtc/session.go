@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -13,8 +14,7 @@ import (
 )
 
 const (
-	// setupTime is how long ICE, and then DTLS, may take before the loss of
-	// the call's media is reported.
+	// setupTime is TransportConfig.SetupTime by default.
 	setupTime = 30 * time.Second
 	// consentTime is TransportConfig.ConsentTime by default; the agent looks
 	// every agentPeriod.
@@ -47,6 +47,8 @@ type session struct {
 	paired   chan struct{} // closed at the first nominated pair
 	pairOnce sync.Once
 	proven   chan struct{} // closed at the first good packet under the new keys
+
+	down atomic.Bool // a loss was reported, and ICE has not come back since
 }
 
 // newSession starts listening for the browser. The caller holds e.mu.
@@ -182,14 +184,17 @@ func (s *session) stateChanged(state ice.ConnectionState) {
 		_ = e.transport.worker.Do(func() { e.media.setConsent(false) })
 		s.lost(ErrConsent)
 	case ice.ConnectionStateConnected:
+		s.down.Store(false)
 		_ = e.transport.worker.Do(func() { e.media.setConsent(true) })
 	}
 }
 
-// lost reports at most once for each reason that comes up.
+// lost reports a loss once: what follows from it (no handshake without consent,
+// no consent of a browser that we have refused) is no other one. The next loss
+// can come when ICE has connected again.
 func (s *session) lost(err error) {
 	e := s.endpoint
-	if s.ctx.Err() != nil || !e.current(s) {
+	if s.ctx.Err() != nil || !e.current(s) || s.down.Swap(true) {
 		return
 	}
 	e.config.Logger.Warn("media lost", "err", err)
@@ -211,25 +216,42 @@ func (s *session) serve(handshake bool) {
 	s.mux.silenceDTLS()
 }
 
+// awaitPair returns true at the first pair, false when the session ends. After
+// an ICE restart media goes on over the pair of the agent before; that one hears
+// no checks any more, so that consent ends here if none come to the new one.
 func (s *session) awaitPair() bool {
-	timer := time.NewTimer(setupTime)
+	e := s.endpoint
+	timer := time.NewTimer(e.transport.setup)
 	defer timer.Stop()
-	for {
-		select {
-		case <-s.paired:
-			return true
-		case <-s.ctx.Done():
-			return false
-		case <-timer.C:
-			s.lost(ErrNotConnected)
-		}
+	select {
+	case <-s.paired:
+		return true
+	case <-s.ctx.Done():
+		return false
+	case <-timer.C:
+	}
+	if e.current(s) {
+		_ = e.transport.worker.Do(func() {
+			select {
+			case <-s.paired: // just now
+			default:
+				e.media.setConsent(false)
+			}
+		})
+	}
+	s.lost(ErrNotConnected)
+	select {
+	case <-s.paired:
+		return true
+	case <-s.ctx.Done():
+		return false
 	}
 }
 
 // associate repeats the handshake until it succeeds or its time is up: a first
 // attempt that was disturbed must not end the call. A wrong certificate does.
 func (s *session) associate() {
-	ctx, cancel := context.WithTimeout(s.ctx, setupTime)
+	ctx, cancel := context.WithTimeout(s.ctx, s.endpoint.transport.setup)
 	defer cancel()
 	for {
 		err := s.handshake(ctx)

@@ -30,6 +30,9 @@ type TransportConfig struct {
 	// is more than the checks of any browser are apart, and with the agent's
 	// period less than the 30 s of RFC 7675 §5.1.
 	ConsentTime time.Duration
+	// SetupTime is how long ICE, and then DTLS, may take before the loss of
+	// media is reported. Zero: 30 s.
+	SetupTime time.Duration
 }
 
 // Transport is the browser side of one worker: it shares the worker's web
@@ -39,6 +42,7 @@ type Transport struct {
 	identity *Identity
 	public   netip.Addr
 	consent  time.Duration
+	setup    time.Duration
 	sockets  []*socketMux
 	wires    map[netip.AddrPort]*wire.Socket
 	network  transport.Net
@@ -58,6 +62,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		identity: c.Identity,
 		public:   c.PublicAddress,
 		consent:  cmp.Or(c.ConsentTime, consentTime),
+		setup:    cmp.Or(c.SetupTime, setupTime),
 		wires:    make(map[netip.AddrPort]*wire.Socket),
 		network:  network,
 		// What pion says at Warn is every stranger's packet. Our own counters
