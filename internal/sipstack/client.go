@@ -23,23 +23,25 @@ type ClientHandler func(res *sip.Response, err error)
 // Its methods may be called concurrently.
 type ClientTransaction struct {
 	stack   *Stack
-	flow    *Flow
-	key     key
+	key     key // but for key.flow
 	req     *sip.Request
-	via     string
 	handler ClientHandler
 
-	mu       sync.Mutex // guards all below; table.mu may be taken under it
-	state    clientState
-	data     []byte // what is retransmitted: the request, or the ACK
-	timer    *time.Timer
-	interval time.Duration // timers A, E
-	deadline time.Time     // timers B, F
-	cancel   cancelState
-	reason   []sip.Header // for the CANCEL
-	last     uint64       // hash of the last provisional response
-	lastAt   time.Time
-	done     chan struct{}
+	mu        sync.Mutex // guards all below, and key.flow; table.mu may be taken under it
+	flow      *Flow
+	via       string
+	state     clientState
+	old       bool   // flow is a connection that lived before the request
+	datagrams *Flow  // UDP, if flow was chosen because the request is large
+	data      []byte // what is retransmitted: the request, or the ACK
+	timer     *time.Timer
+	interval  time.Duration // timers A, E
+	deadline  time.Time     // timers B, F
+	cancel    cancelState
+	reason    []sip.Header // for the CANCEL
+	last      uint64       // hash of the last provisional response
+	lastAt    time.Time
+	done      chan struct{}
 
 	events     []event
 	delivering bool
@@ -73,12 +75,26 @@ const (
 // flow's SentBy) above those of req and transmits. req must not be changed
 // afterwards. If it can't be sent at all, the error says so and h is not
 // called. It does not wait for the network.
+//
+// A request that is too large for a datagram goes over TCP if the peer takes it
+// (RFC 3261 §18.1.1), and one that is sent on a connection which turns out to be
+// dead is sent again, once, on a new one.
 func (s *Stack) Send(req *sip.Request, f *Flow, h ClientHandler) (*ClientTransaction, error) {
 	if req.IsAck() {
 		return nil, fmt.Errorf("%w: ACK needs SendACK", ErrState)
 	}
+	c := &ClientTransaction{req: req, flow: f, handler: h}
 	branch := newBranch()
-	return s.send(req, f, branch, s.viaOn(f, branch), h)
+	c.via = s.viaOn(f, branch)
+	c.data = encodeRequest(req, c.via)
+	if f.transport == UDP && len(c.data) > largestDatagram {
+		if stream := s.streamTo(f.remote); stream != nil {
+			c.flow, c.datagrams = stream, f
+			c.via = s.viaOn(stream, branch)
+			c.data = encodeRequest(req, c.via)
+		}
+	}
+	return s.send(c, branch)
 }
 
 // viaOn writes our Via for a flow.
@@ -86,30 +102,29 @@ func (s *Stack) viaOn(f *Flow, branch string) string {
 	return "SIP/2.0/" + string(f.transport) + " " + f.SentBy() + ";branch=" + branch + ";rport" + f.aliasParam()
 }
 
-func (s *Stack) send(req *sip.Request, f *Flow, branch, via string, h ClientHandler) (*ClientTransaction, error) {
+// send starts a transaction that has its request, flow and data.
+func (s *Stack) send(c *ClientTransaction, branch string) (*ClientTransaction, error) {
 	select {
 	case <-s.done:
 		return nil, ErrClosed
 	default:
 	}
-	c := &ClientTransaction{
-		stack: s, flow: f, key: clientKey(f, branch, string(req.Method)), req: req, via: via, handler: h,
-		data: encodeRequest(req, via), interval: 64 * s.t1,
-	}
-	if !f.transport.reliable() {
-		c.interval = s.t1
-	}
+	f := c.flow
+	c.stack, c.key = s, clientKey(f, branch, string(c.req.Method))
+	c.old = f.transport.reliable() && f.isConnected()
 	c.mu.Lock()
 	if err := s.table.addClient(c); err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
-	c.deadline = time.Now().Add(64 * s.t1)
-	c.timer = s.after(c.interval, c.fire)
+	c.schedule()
 	c.delivering = true // events wait until it is clear whether the request left
 	data := c.data
 	c.mu.Unlock()
 	err := f.transmit(data)
+	if err != nil && c.again(f) {
+		err = nil
+	}
 	c.mu.Lock()
 	if err != nil {
 		c.terminate()
@@ -121,10 +136,37 @@ func (s *Stack) send(req *sip.Request, f *Flow, branch, via string, h ClientHand
 	return c, nil
 }
 
+// schedule starts the timers of a request that is about to be sent; c.mu is
+// held.
+func (c *ClientTransaction) schedule() {
+	s := c.stack
+	switch {
+	case !c.flow.transport.reliable():
+		c.interval = s.t1 // timers A, E
+	case c.datagrams != nil:
+		c.interval = patience * s.t1
+	default:
+		c.interval = 64 * s.t1
+	}
+	c.deadline = time.Now().Add(64 * s.t1) // timers B, F
+	if c.timer == nil {
+		c.timer = s.after(c.interval, c.fire)
+		return
+	}
+	c.timer.Reset(c.interval)
+}
+
 // SendACK sends the ACK to a 2xx: our Via on top, no transaction (RFC 3261
 // §13.2.2.4).
 func (s *Stack) SendACK(req *sip.Request, f *Flow) error {
-	return f.transmit(encodeRequest(req, s.viaOn(f, newBranch())))
+	branch := newBranch()
+	data := encodeRequest(req, s.viaOn(f, branch))
+	if f.transport == UDP && len(data) > largestDatagram {
+		if stream := s.streamTo(f.remote); stream != nil && stream.isConnected() { // else nobody would send it again
+			return stream.transmit(encodeRequest(req, s.viaOn(stream, branch)))
+		}
+	}
+	return f.transmit(data)
 }
 
 // Do sends a request that is not an INVITE and waits for its final response.
@@ -150,8 +192,12 @@ func (s *Stack) Do(ctx context.Context, req *sip.Request, f *Flow) (*sip.Respons
 	}
 }
 
-// Flow is where the request was sent.
-func (c *ClientTransaction) Flow() *Flow { return c.flow }
+// Flow is where the request was sent, last.
+func (c *ClientTransaction) Flow() *Flow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flow
+}
 
 // Done is closed when the transaction is over.
 func (c *ClientTransaction) Done() <-chan struct{} {
@@ -181,8 +227,16 @@ func (c *ClientTransaction) fire() {
 		c.deliver(event{err: ErrTimeout}) // unlocks
 		return
 	}
+	if c.datagrams != nil && c.state == clientCalling && !c.flow.isConnected() {
+		c.timer.Reset(left)
+		f := c.flow
+		c.mu.Unlock()
+		c.again(f)
+		return
+	}
 	var data []byte
-	if !c.flow.transport.reliable() && (c.state == clientCalling || !c.invite()) {
+	f := c.flow
+	if !f.transport.reliable() && (c.state == clientCalling || !c.invite()) {
 		data = c.data
 	}
 	c.interval *= 2
@@ -195,7 +249,7 @@ func (c *ClientTransaction) fire() {
 	c.timer.Reset(min(c.interval, left))
 	c.mu.Unlock()
 	if data != nil {
-		if err := c.flow.transmit(data); err != nil {
+		if err := f.transmit(data); err != nil {
 			c.abandon(err)
 		}
 	}
@@ -209,10 +263,10 @@ func (c *ClientTransaction) receive(res *sip.Response, raw string) {
 	switch {
 	case c.state == clientTerminated:
 	case c.state == clientCompleted: // a repeated final response
-		ack := c.data
+		ack, f := c.data, c.flow
 		c.mu.Unlock()
 		if ack != nil {
-			_ = c.flow.transmit(ack)
+			_ = f.transmit(ack)
 		}
 		return
 	case c.state == clientAccepted:
@@ -264,7 +318,8 @@ func (c *ClientTransaction) provisional(res *sip.Response, raw string) {
 // final takes a response of 200 and above; c.mu is held, and released.
 func (c *ClientTransaction) final(res *sip.Response) {
 	c.timer.Stop()
-	reliable := c.flow.transport.reliable()
+	f := c.flow
+	reliable := f.transport.reliable()
 	var ack []byte
 	switch {
 	case !c.invite():
@@ -280,7 +335,7 @@ func (c *ClientTransaction) final(res *sip.Response) {
 	}
 	if ack != nil {
 		c.mu.Unlock()
-		_ = c.flow.transmit(ack) // a lost ACK is asked for again
+		_ = f.transmit(ack) // a lost ACK is asked for again
 		c.mu.Lock()
 	}
 	c.deliver(event{res: res})
@@ -390,13 +445,13 @@ func (c *ClientTransaction) sendCancel() error {
 	c.deadline = time.Now().Add(64 * c.stack.t1)
 	c.interval = 64 * c.stack.t1
 	c.timer.Reset(c.interval)
-	reason := c.reason
+	reason, f, via := c.reason, c.flow, c.via
 	c.mu.Unlock()
 	req := c.derive(sip.CANCEL, c.req.Headers())
 	for _, h := range reason {
 		req.AppendHeader(h)
 	}
-	_, err := c.stack.send(req, c.flow, c.key.id, c.via, nil)
+	_, err := c.stack.send(&ClientTransaction{req: req, flow: f, via: via, data: encodeRequest(req, via)}, c.key.id)
 	return err
 }
 

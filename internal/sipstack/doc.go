@@ -68,10 +68,17 @@
 // headers of the request as they came. A [ClientTransaction] retransmits,
 // acknowledges refusals, and reports to its [ClientHandler].
 //
-// A request belongs to a transaction by branch, sent-by, method and flow (for
-// UDP: source address); the flow is part of it so that nobody can cancel
-// another client's call by a guessed branch. The branch of RFC 2543 elements,
-// which lacks the cookie, is replaced by Call-ID, From tag, CSeq and Via.
+// A request belongs to a transaction by branch, sent-by, method and source: the
+// socket or the address, so that nobody can cancel another client's call by a
+// guessed branch. The branch of RFC 2543 elements, which lacks the cookie, is
+// replaced by Call-ID, From tag, CSeq and Via.
+//
+// A request over WebSocket belongs to its socket; one over TCP or TLS to the
+// address, so that a peer may repeat it on another connection. A response whose
+// connection is gone goes on a new one, to the port in Via (RFC 3261 §18.2.2). A
+// request of ours is sent again on a new connection if an idle one turns out to
+// be dead, and a large one goes over TCP in place of UDP if the peer takes it
+// (§18.1.1).
 //
 // # Concurrency
 //
@@ -82,7 +89,5 @@
 // # What it does not do
 //
 // It routes nothing, resolves no names, knows no dialogs and no authentication.
-// It sends no NAT keep-alives but
-// WebSocket pings. A response whose TCP connection is gone is lost; no new
-// connection is opened for it (RFC 3261 §18.2.2).
+// It sends no NAT keep-alives but WebSocket pings.
 package sipstack

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,14 +36,15 @@ type Flow struct {
 	datagram func(p []byte, to netip.AddrPort) error
 
 	// connections
-	conn    conn
-	done    chan struct{}
-	keep    *time.Timer // sends WebSocket pings
-	log     *slog.Logger
-	peer    peer   // what FlowTo finds it by; zero: nothing
-	aliases []peer // likewise, by the word of the peer; guarded by Stack.mu
-	active  int    // server transactions without a final response; guarded by table.mu
-	owned   map[transaction]struct{}
+	conn     conn
+	done     chan struct{}
+	keep     *time.Timer // sends WebSocket pings
+	log      *slog.Logger
+	peer     peer   // what FlowTo finds it by; zero: nothing
+	accepted bool   // the peer opened it
+	aliases  []peer // likewise, by the word of the peer; guarded by Stack.mu
+	active   int    // server transactions without a final response; guarded by table.mu
+	owned    map[owned]struct{}
 
 	mu        sync.Mutex // guards all below; never held over I/O
 	names     []string   // see PeerNames; the reader of an accepted connection needs no lock
@@ -155,6 +157,28 @@ func (f *Flow) isClosed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.closed
+}
+
+// isConnected tells whether the connection is open.
+func (f *Flow) isConnected() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.connected && !f.closed
+}
+
+// withdraw takes a message back that waits to be written. It reports false if
+// it does not wait any more.
+func (f *Flow) withdraw(data []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, o := range f.queue {
+		if len(o.data) > 0 && &o.data[0] == &data[0] {
+			f.queue = slices.Delete(f.queue, i, i+1)
+			f.queued -= len(data)
+			return true
+		}
+	}
+	return false
 }
 
 // Done is closed when the flow has ended, for UDP when the stack has.

@@ -44,21 +44,40 @@ func (s *Stack) FlowToName(t Transport, to netip.AddrPort, name string) (*Flow, 
 func (s *Stack) flowTo(key peer) (*Flow, error) {
 	s.mu.Lock()
 	f := s.peers[key]
-	l := s.listenerFor(key.transport, key.remote.Addr())
-	if l == nil && key.transport == TLS && s.cfg.ClientTLS != nil {
-		l = s.listenerFor(TCP, key.remote.Addr())
-	}
+	l, ok := s.way(key)
 	s.mu.Unlock()
 	switch {
 	case f != nil && !f.isClosed():
 		return f, nil
-	case !key.remote.IsValid() || key.remote.Port() == 0:
-	case key.transport == UDP && l != nil:
+	case !ok:
+		return nil, fmt.Errorf("%w: %s %s", ErrNoListener, key.transport, key.remote)
+	case key.transport == UDP:
 		return l.udpFlow(key.remote), nil
-	case key.transport == TCP && l != nil, key.transport == TLS && (l != nil || s.cfg.ClientTLS != nil):
-		return s.dial(l, key)
 	}
-	return nil, fmt.Errorf("%w: %s %s", ErrNoListener, key.transport, key.remote)
+	return s.dial(l, key)
+}
+
+// way gives the listener from which a peer can be reached, nil if none is needed;
+// s.mu is held.
+func (s *Stack) way(key peer) (l *Listener, ok bool) {
+	if !key.remote.IsValid() || key.remote.Port() == 0 || key.transport.web() {
+		return nil, false
+	}
+	if l = s.listenerFor(key.transport, key.remote.Addr()); l != nil {
+		return l, true
+	}
+	if key.transport == TLS && s.cfg.ClientTLS != nil {
+		return s.listenerFor(TCP, key.remote.Addr()), true
+	}
+	return nil, false
+}
+
+// reaches tells whether something can be sent to a peer that is not connected.
+func (s *Stack) reaches(key peer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.way(key)
+	return ok
 }
 
 // hostName is the form in which names of hosts are compared.

@@ -70,7 +70,7 @@ func (s *Stack) request(f *Flow, m *message, size int) {
 	k := serverKey(f, m, methodName(m.method))
 	if s.cfg.Admit != nil {
 		if old := s.table.repeater(k); old != nil { // it was let in
-			old.repeated()
+			old.repeated(f)
 			return
 		}
 		if !s.admits(f, m, size) {
@@ -85,7 +85,7 @@ func (s *Stack) request(f *Flow, m *message, size int) {
 	old, err := s.table.addServer(tx, &s.limits)
 	switch {
 	case old != nil:
-		old.repeated()
+		old.repeated(f)
 		return
 	case err != nil:
 		s.guard.brief("too many transactions", "transport", f.transport, "remote", f.remote)

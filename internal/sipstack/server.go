@@ -1,8 +1,10 @@
 package sipstack
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type ServerTransaction struct {
 	onTerminated func(error)
 	err          error
 	done         chan struct{}
+	back         *Flow // connection for responses in place of flow, which has ended
 }
 
 type serverState uint8
@@ -118,6 +121,9 @@ func (t *ServerTransaction) advance(code int, data []byte) (ended bool) {
 	t.stopTimer()
 	reliable := t.flow.transport.reliable()
 	switch {
+	case reliable && code >= 300 && t.back == nil && t.flow.isClosed():
+		t.state = serverCompleted
+		return true // the ACK has no connection to come on
 	case t.key.method != string(sip.INVITE):
 		t.state = serverCompleted
 		if !reliable { // else timer J is 0
@@ -141,7 +147,81 @@ func (t *ServerTransaction) advance(code int, data []byte) (ended bool) {
 
 // transmit sends a response to where RFC 3261 §18.2.2 says.
 func (t *ServerTransaction) transmit(data []byte) error {
-	return t.flow.reply(data, t.to)
+	t.mu.Lock()
+	f := t.flow
+	if t.back != nil {
+		f = t.back
+	}
+	t.mu.Unlock()
+	err := f.reply(data, t.to)
+	if !errors.Is(err, errClosedFlow) {
+		return err
+	}
+	back, reachable := t.reopen()
+	if !reachable {
+		return err
+	}
+	return back.transmit(data)
+}
+
+// reopen gives a connection to a peer whose own has ended (RFC 3261 §18.2.2): to
+// where it came from, at the port in its Via.
+func (t *ServerTransaction) reopen() (*Flow, bool) {
+	key := t.sentBy()
+	if key.transport == "" {
+		return nil, false
+	}
+	f, err := t.stack.flowTo(key)
+	if err != nil {
+		return nil, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.back = f
+	return f, true
+}
+
+// sentBy gives where the peer listens by the word of its Via. It is zero where
+// nothing can be opened: to browsers, and through a NAT, which shows by a host
+// that is not where the request came from.
+func (t *ServerTransaction) sentBy() peer {
+	var top via
+	f := t.flow
+	if f.transport != TCP && f.transport != TLS || len(t.vias) == 0 || parseVia(t.vias[0], &top) != nil {
+		return peer{}
+	}
+	host := hostName(top.host)
+	if a, err := netip.ParseAddr(host); err == nil && a.Unmap() != f.remote.Addr() || strings.HasSuffix(host, ".invalid") {
+		return peer{}
+	}
+	key := peer{transport: f.transport}
+	port := top.port
+	if port == 0 {
+		port = defaultPort
+	}
+	if f.transport == TLS {
+		key.name = host
+		if names := f.PeerNames(); len(names) > 0 {
+			key.name = names[0] // the response goes to whom the request came from
+		}
+		if top.port == 0 {
+			port = defaultTLSPort
+		}
+	}
+	key.remote = netip.AddrPortFrom(f.remote.Addr(), uint16(port))
+	return key
+}
+
+// lost tells that the connection of the request has ended. The response may go
+// on another one.
+func (t *ServerTransaction) lost(*Flow) {
+	t.mu.Lock()
+	waits := t.state == serverProceeding
+	t.mu.Unlock()
+	if key := t.sentBy(); waits && key.transport != "" && t.stack.reaches(key) {
+		return
+	}
+	t.abandon(errClosedFlow)
 }
 
 // fire is the one timer: 100 for an INVITE, or G and H after its refusal.
@@ -170,10 +250,14 @@ func (t *ServerTransaction) fire() {
 	}
 }
 
-// repeated answers a retransmission of the request.
-func (t *ServerTransaction) repeated() {
+// repeated answers a retransmission of the request. One that comes on another
+// connection shows where the peer is now.
+func (t *ServerTransaction) repeated(from *Flow) {
 	t.mu.Lock()
 	data := t.last
+	if from != t.flow && from.transport == t.flow.transport && t.flow.isClosed() {
+		t.back = from
+	}
 	t.mu.Unlock()
 	if data != nil {
 		_ = t.transmit(data)

@@ -82,8 +82,9 @@ type Handler interface {
 	// ServeACK takes each ACK that belongs to no INVITE refused here: those
 	// for a 2xx.
 	ServeACK(req *sip.Request, from *Flow)
-	// FlowClosed tells that a connection has ended. Its transactions have
-	// ended before.
+	// FlowClosed tells that a connection has ended. Its transactions have ended
+	// before, but those of requests over TCP or TLS whose answer can go on another
+	// connection.
 	FlowClosed(f *Flow)
 }
 
@@ -100,6 +101,7 @@ type Stack struct {
 	guard  guard
 
 	refusals sourceRates
+	deaf     deafness
 
 	// Transactions that wait for a timer of constant length (RFC 3261 table 4).
 	timerD linger // repeated finals of a refused INVITE of ours

@@ -23,6 +23,7 @@ type streamConn struct {
 // serveStream makes a flow of an accepted connection.
 func (s *Stack) serveStream(l *Listener, conn net.Conn) {
 	f := s.newFlow(l, l.transport, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()))
+	f.accepted = true
 	if l.transport == TCP {
 		f.peer = peer{transport: TCP, remote: f.remote}
 	}

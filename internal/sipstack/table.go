@@ -15,12 +15,20 @@ type transaction interface {
 	abandon(err error)
 }
 
+// owned is a transaction on a connection.
+type owned interface {
+	transaction
+	// lost tells that the connection has ended.
+	lost(f *Flow)
+}
+
 // key finds a transaction: RFC 3261 §17.1.3 and §17.2.3, and the flow.
 type key struct {
-	id     string // branch, for server transactions with sent-by
-	method string // INVITE for its ACK and CANCEL as well
-	flow   uint64 // 0 for UDP
-	source netip.Addr
+	id        string // branch, for server transactions with sent-by
+	method    string // INVITE for its ACK and CANCEL as well
+	flow      uint64 // 0 for UDP
+	transport Transport
+	source    netip.Addr // in place of flow, of requests but those over WebSocket
 }
 
 // serverKey is the key of a request.
@@ -31,10 +39,10 @@ func serverKey(f *Flow, m *message, method string) key {
 		// and its CANCEL does (§17.2.3).
 		k.id = m.callID + " " + m.fromTag + " " + strconv.Itoa(int(m.seq)) + " " + m.vias[0]
 	}
-	if f.transport == UDP {
-		k.source = f.remote.Addr()
-	} else {
+	if f.transport.web() {
 		k.flow = f.id
+	} else {
+		k.transport, k.source = f.transport, f.remote.Addr() // a peer may repeat a request on another connection
 	}
 	return k
 }
@@ -75,7 +83,7 @@ type ghost struct {
 	to   netip.AddrPort
 }
 
-func (g *ghost) repeated() { _ = g.flow.reply(g.data, g.to) }
+func (g *ghost) repeated(*Flow) { _ = g.flow.reply(g.data, g.to) }
 
 func (g *ghost) abandon(error) {
 	t := &g.flow.stack.table
@@ -112,8 +120,8 @@ var (
 	errShutdown = fmt.Errorf("%w: %w", ErrTransport, ErrClosed)
 )
 
-// repeater answers retransmissions.
-type repeater interface{ repeated() }
+// repeater answers retransmissions, which come from a flow.
+type repeater interface{ repeated(from *Flow) }
 
 // repeater gives what answers retransmissions of a request, nil for a new one.
 func (t *table) repeater(k key) repeater {
@@ -199,25 +207,38 @@ func (t *table) removeClient(c *ClientTransaction) {
 	delete(c.flow.owned, c)
 }
 
+// moveClient gives a transaction another flow; c.mu is held.
+func (t *table) moveClient(c *ClientTransaction, f *Flow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.clients[c.key] == c {
+		delete(t.clients, c.key)
+	}
+	delete(c.flow.owned, c)
+	c.flow, c.key.flow = f, clientKey(f, "", "").flow
+	t.clients[c.key] = c
+	t.own(f, c)
+}
+
 // own notes a transaction for flowClosed; t.mu is held.
-func (t *table) own(f *Flow, tx transaction) {
+func (t *table) own(f *Flow, tx owned) {
 	if f.conn == nil {
 		return
 	}
 	if f.owned == nil {
-		f.owned = map[transaction]struct{}{}
+		f.owned = map[owned]struct{}{}
 	}
 	f.owned[tx] = struct{}{}
 }
 
-// flowClosed ends the transactions of a connection.
+// flowClosed tells the transactions of a connection. Most end by that.
 func (t *table) flowClosed(f *Flow) {
 	t.mu.Lock()
-	owned := f.owned
+	all := f.owned
 	f.owned = nil
 	t.mu.Unlock()
-	for tx := range owned {
-		tx.abandon(errClosedFlow)
+	for tx := range all {
+		tx.lost(f)
 	}
 }
 

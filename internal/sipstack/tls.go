@@ -13,9 +13,11 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// defaultTLSPort is where SIP over TLS is spoken if nothing else is said
-// (RFC 3261 §19.1.2).
-const defaultTLSPort = 5061
+// Ports at which SIP is spoken if nothing else is said (RFC 3261 §19.1.2).
+const (
+	defaultPort    = 5060
+	defaultTLSPort = 5061
+)
 
 // webTLS makes of the user's configuration one for SIP over WebSocket. A
 // certificate that clients may show is asked of machines only: a browser would
