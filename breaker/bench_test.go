@@ -44,7 +44,7 @@ func deafen(t testing.TB, caller *browser, callee *phone) {
 	caller.close()
 	callee.close()
 	for _, a := range addrs {
-		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(a))
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
 		if err != nil {
 			t.Fatal(err)
 		}

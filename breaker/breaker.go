@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -31,8 +30,10 @@ var (
 // Config tells a breaker where it lives. The zero value serves every local
 // address with one worker, any WebRTC port and the default RTP ports.
 type Config struct {
-	// PublicAddress is what browsers are told where the machine is behind a
-	// one-to-one NAT. Zero: the local addresses.
+	// PublicAddress is what both kinds of peers are told where the machine is
+	// behind a one-to-one NAT. It stands for the local addresses of its family;
+	// those of the other one are told if they are global. Zero: the local
+	// addresses.
 	PublicAddress netip.Addr
 	// RTPPorts is the range of the plain RTP side, first and last. Zero:
 	// 20000 to 39999.
@@ -43,8 +44,10 @@ type Config struct {
 	// Workers is the number of packet loops, each with a thread of its own.
 	// Zero: 1.
 	Workers int
-	// BindAddresses are the local addresses to serve. Nil: all there are when
-	// New is called.
+	// BindAddresses are the local addresses to serve, IPv4 and IPv6. Nil: all
+	// there are when New is called, but for link-local ones, and those that
+	// cannot be bound (IPv6 ones that duplicate address detection is not done
+	// with).
 	BindAddresses []netip.Addr
 	// SymmetricRTP lets phones speak from another address than they signal;
 	// see package legacy for the rules and what they cost.
@@ -94,10 +97,10 @@ func New(c Config) (*Breaker, error) {
 	c.setDefaults()
 	b := &Breaker{config: c, logger: c.Logger, addresses: c.BindAddresses, calls: make(map[string]*call)}
 	if b.addresses == nil {
-		var err error
-		if b.addresses, err = localAddresses(); err != nil {
-			return nil, err
-		}
+		b.addresses = localAddresses()
+	}
+	if len(b.addresses) == 0 {
+		return nil, errors.New("no local address to serve")
 	}
 	var err error
 	if b.ports, err = wire.NewPorts(c.RTPPorts[0], c.RTPPorts[1]); err != nil {
@@ -127,6 +130,12 @@ func (c *Config) setDefaults() {
 		c.filled = filled
 	}
 	c.PublicAddress = c.PublicAddress.Unmap()
+	if c.BindAddresses != nil {
+		c.BindAddresses = slices.Clone(c.BindAddresses)
+		for i, a := range c.BindAddresses {
+			c.BindAddresses[i] = a.Unmap()
+		}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -161,26 +170,6 @@ func (b *Breaker) closeWorkers() {
 	for _, w := range b.workers {
 		w.wire.Close()
 	}
-}
-
-// localAddresses returns those a browser may reach: IPv4 and IPv6, with
-// loopback, without the link-local ones, which mean nothing without a zone.
-func localAddresses() ([]netip.Addr, error) {
-	interfaces, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("local addresses: %w", err)
-	}
-	var out []netip.Addr
-	for _, i := range interfaces {
-		prefix, err := netip.ParsePrefix(i.String())
-		if err != nil {
-			continue
-		}
-		if a := prefix.Addr().Unmap(); !a.IsLinkLocalUnicast() && !a.IsMulticast() && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out, nil
 }
 
 // Run runs the workers until ctx ends or one of them fails, deletes all calls
@@ -383,37 +372,4 @@ func (b *Breaker) Stats() Stats {
 		s.Strangers += w.web.Dropped() + w.wire.Stats().Unbound
 	}
 	return s
-}
-
-// ownAddress is what descriptions say where signalling knows no address.
-func (b *Breaker) ownAddress(a netip.Addr) netip.Addr {
-	switch {
-	case a.IsValid() && !a.IsUnspecified():
-		return a
-	case b.config.PublicAddress.IsValid():
-		return b.config.PublicAddress
-	}
-	for _, a := range b.addresses {
-		if !a.IsLoopback() {
-			return a
-		}
-	}
-	return b.addresses[0]
-}
-
-// bindAddress is where the sockets of an address are: itself if it is local,
-// else all addresses of its family, since some NAT forwards it.
-func (b *Breaker) bindAddress(a netip.Addr) netip.Addr {
-	switch {
-	case slices.Contains(b.addresses, a):
-		return a
-	case a.Is4():
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
-// isOwn tells whether packets sent to a come to this machine.
-func (b *Breaker) isOwn(a netip.Addr) bool {
-	return a == b.config.PublicAddress || a.IsLoopback() || slices.Contains(b.addresses, a)
 }

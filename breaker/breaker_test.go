@@ -17,15 +17,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+var (
+	loopback  = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	loopback6 = netip.IPv6Loopback()
+)
 
 // peer is a browser or a phone.
 type peer interface {
+	addr() netip.AddrPort
 	offer() []byte
 	answer() []byte
 	connect(sdp []byte)
 	send(*rtp.Packet)
 	sendRaw([]byte)
+	sendReport([]byte)
 	source() uint32
 	heard() <-chan *rtp.Packet
 	rtcpIn() <-chan []byte
@@ -49,6 +54,9 @@ func start(t testing.TB, c Config) *Breaker {
 	t.Helper()
 	if c.BindAddresses == nil {
 		c.BindAddresses = []netip.Addr{loopback}
+		if bindable(loopback6) {
+			c.BindAddresses = append(c.BindAddresses, loopback6)
+		}
 	}
 	if c.RTPPorts == [2]uint16{} {
 		c.RTPPorts = [2]uint16{30000, 31999}
@@ -85,7 +93,10 @@ type setup struct {
 func newSetup(t testing.TB, b *Breaker, caller, callee peer) *setup {
 	return &setup{
 		t: t, b: b, id: "call-" + t.Name(), parties: [2]peer{caller, callee},
-		legs: offeranswer.Legs{{Profile: profileOf(caller), Address: loopback}, {Profile: profileOf(callee), Address: loopback}},
+		legs: offeranswer.Legs{
+			{Profile: profileOf(caller), Address: caller.addr().Addr()},
+			{Profile: profileOf(callee), Address: callee.addr().Addr()},
+		},
 	}
 }
 

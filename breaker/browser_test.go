@@ -76,19 +76,21 @@ const (
 
 func newBrowser(t testing.TB) *browser {
 	t.Helper()
-	b := newBareBrowser(t)
+	return newBrowserAt(t, loopback)
+}
+
+func newBrowserAt(t testing.TB, at netip.Addr) *browser {
+	t.Helper()
+	b := newBareBrowser(t, at)
 	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: b.socket, Logger: quietLogs.NewLogger("mux")})
 	b.newAgent()
 	return b
 }
 
 // newBareBrowser has no ICE agent.
-func newBareBrowser(t testing.TB) *browser {
+func newBareBrowser(t testing.TB, at netip.Addr) *browser {
 	t.Helper()
-	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := listen(t, at)
 	b := &browser{
 		t: t, socket: socket, cert: newCertificate(t),
 		profiles: []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80},
@@ -124,7 +126,7 @@ func (b *browser) newAgent() {
 		ice.WithLocalCredentials(b.ufrag, b.pwd),
 		ice.WithUDPMux(b.mux), ice.WithIncludeLoopback(),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
-		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}),
+		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
 		ice.WithCheckInterval(20*time.Millisecond),
 		ice.WithKeepaliveInterval(100*time.Millisecond), // TestConsent waits for them to end
@@ -160,11 +162,12 @@ func (b *browser) describe(setup string) []byte {
 		shown = b.shown
 	}
 	types, attributes, _ := strings.Cut(b.formats, "\r\n")
-	return fmt.Appendf(nil, "v=0\r\no=- 4711 %d IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"+
+	return fmt.Appendf(nil, "v=0\r\no=- 4711 %d %s\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"+
 		"m=audio 9 UDP/TLS/RTP/SAVPF %s\r\nc=IN IP4 0.0.0.0\r\n%s\r\n"+
 		"a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:%s\r\na=setup:%s\r\na=mid:0\r\na=%s\r\na=rtcp-mux\r\n"+
-		"a=candidate:1 1 udp 2130706431 127.0.0.1 %d typ host\r\na=ssrc:%d cname:browser\r\n",
-		b.version, types, attributes, b.ufrag, b.pwd, shown, setup, b.direction, b.addr().Port(), b.ssrc)
+		"a=candidate:1 1 udp 2130706431 %s %d typ host\r\na=ssrc:%d cname:browser\r\n",
+		b.version, network(b.addr().Addr()), types, attributes, b.ufrag, b.pwd, shown, setup, b.direction,
+		b.addr().Addr(), b.addr().Port(), b.ssrc)
 }
 
 func (b *browser) offer() []byte  { return b.describe("actpass") }
@@ -346,6 +349,17 @@ func (b *browser) sendRaw(p []byte) {
 	if _, err := b.conn.Write(p); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+func (b *browser) sendReport(raw []byte) {
+	b.t.Helper()
+	b.outMu.Lock()
+	sealed, err := b.out.EncryptRTCP(nil, raw, nil)
+	b.outMu.Unlock()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.sendRaw(sealed)
 }
 
 func (b *browser) source() uint32                { return b.ssrc }

@@ -117,15 +117,7 @@ func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address 
 		out = e.web
 	case offeranswer.RTP:
 		var err error
-		e.phone, err = legacy.New(legacy.Config{
-			Worker: c.worker.wire, Ports: c.breaker.ports,
-			Bind: c.breaker.bindAddress(address), Address: address,
-			Symmetric: c.breaker.config.SymmetricRTP, Sink: e.terminal,
-		})
-		if errors.Is(err, wire.ErrExhausted) {
-			err = fmt.Errorf("%w: %w", offeranswer.ErrExhausted, err)
-		}
-		if err != nil {
+		if e.phone, err = c.openPhone(e, address); err != nil {
 			return nil, err
 		}
 		out = e.phone
@@ -137,6 +129,43 @@ func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address 
 		return nil, err
 	}
 	return e, nil
+}
+
+func (c *call) openPhone(e *end, address netip.Addr) (*legacy.Endpoint, error) {
+	phone, err := legacy.New(legacy.Config{
+		Worker: c.worker.wire, Ports: c.breaker.ports,
+		Bind: c.breaker.bindAddress(address), Address: address,
+		Symmetric: c.breaker.config.SymmetricRTP, Sink: e.terminal,
+	})
+	if errors.Is(err, wire.ErrExhausted) {
+		err = fmt.Errorf("%w: %w", offeranswer.ErrExhausted, err)
+	}
+	return phone, err
+}
+
+// follow opens sockets for a phone whose offer m has its media in the other
+// address family than we know that side by: one that signals over IPv6 and
+// talks over IPv4, or has moved to another network. They are e.next until
+// the answer that tells of them is made.
+func (c *call) follow(e *end, m *offeranswer.Media) error {
+	to := m.RTP().Addr().Unmap()
+	if e.phone == nil || !to.IsValid() || e.next != nil && e.next.Address().Is4() == to.Is4() {
+		return nil
+	}
+	e.dropNext()
+	if to.Is4() == e.phone.Address().Is4() {
+		return nil
+	}
+	address := c.breaker.addressTowards(to)
+	if !address.IsValid() {
+		return nil // the phone is told what we have; it may know a way
+	}
+	next, err := c.openPhone(e, address)
+	if err != nil {
+		return fmt.Errorf("endpoint of the %s at %s: %w", e.side, address, err)
+	}
+	e.next = next
+	return nil
 }
 
 // owns tells whether an address is one of this call's own sockets, or a shared
@@ -166,6 +195,9 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 	}
 	offerer, answerer := c.ends[x.offerer], c.ends[from]
 	offered, sent := x.sections()
+	if err := c.follow(offerer, offered); err != nil {
+		return nil, err
+	}
 	t, remote, err := offerer.answering(offered)
 	if err != nil {
 		return nil, err
@@ -176,6 +208,9 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 	}
 	at, _ := x.sent.Audio() // MakeAnswer has looked
 	answered := &answer.Media[at]
+	if err := c.adopt(offerer); err != nil {
+		return nil, err
+	}
 	if _, err := offerer.connect(offered, remote); err != nil {
 		return nil, err
 	}
@@ -194,6 +229,20 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 		c.exchanges[from] = nil // of the past: a late copy of its answer must not bring it back
 	}
 	return text, nil
+}
+
+// adopt moves a phone to the sockets that follow has opened for it, if any.
+func (c *call) adopt(e *end) error {
+	if e.next == nil {
+		return nil
+	}
+	next := e.next
+	if err := c.worker.wire.Do(func() { e.terminal.endpoint = next }); err != nil {
+		return err
+	}
+	e.phone.Close()
+	e.phone, e.next = next, nil
+	return nil
 }
 
 // sections returns the audio sections of the offer, as it came and as it was

@@ -36,6 +36,14 @@
 // every five seconds or so. What the parties say in theirs is statistics; a BYE
 // in it ends nothing.
 //
+// # Addresses
+//
+// Each side has the address family that it has: a browser on IPv6 talks to a
+// phone on IPv4 as to any other. Sockets are at the address by which signalling
+// says that the side reaches us, or at all of its family where a NAT stands
+// before it. A phone whose offer has its media in the other family is answered
+// in that one, also in the middle of a call. Browsers get candidates of both.
+//
 // # What is refused
 //
 // Media is never sent to addresses that package offeranswer forbids, to the

@@ -21,6 +21,7 @@ type end struct {
 
 	web   *webrtc.Endpoint // profile WebRTC
 	phone *legacy.Endpoint // profile RTP
+	next  *legacy.Endpoint // for an offer that is not answered yet, see follow
 	own   func(netip.AddrPort) bool
 
 	sessionID, version uint64
@@ -70,6 +71,9 @@ func (e *end) offering() offeranswer.Transport {
 // what credentials to connect.
 func (e *end) answering(m *offeranswer.Media) (offeranswer.Transport, webrtc.Remote, error) {
 	t := e.transport()
+	if e.next != nil {
+		t.Address, t.Port = e.next.Address(), e.next.Port()
+	}
 	if e.web == nil {
 		return t, webrtc.Remote{}, nil
 	}
@@ -165,6 +169,15 @@ func (e *end) close() {
 		e.web.Close()
 	case e.phone != nil:
 		e.phone.Close()
+	}
+	e.dropNext()
+}
+
+// dropNext gives up the sockets of an offer that nobody has answered.
+func (e *end) dropNext() {
+	if e.next != nil {
+		e.next.Close()
+		e.next = nil
 	}
 }
 

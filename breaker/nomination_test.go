@@ -80,7 +80,7 @@ func TestNominationOfAllPairs(t *testing.T) {
 	for used := range 2 {
 		t.Run(fmt.Sprintf("candidate %d is used", used), func(t *testing.T) {
 			b := start(t, Config{BindAddresses: []netip.Addr{loopback, other}})
-			caller := newBareBrowser(t)
+			caller := newBareBrowser(t, loopback)
 			s := newSetup(t, b, caller, newPhone(t))
 			toAnswerer, toOfferer := s.exchange(offeranswer.Caller)
 			s.parties[offeranswer.Callee].connect(toAnswerer)

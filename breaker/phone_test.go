@@ -29,11 +29,16 @@ type phone struct {
 
 func newPhone(t testing.TB) *phone {
 	t.Helper()
+	return newPhoneAt(t, loopback)
+}
+
+func newPhoneAt(t testing.TB, at netip.Addr) *phone {
+	t.Helper()
 	p := &phone{
 		t: t, ssrc: 0x0f0f0000, direction: "sendrecv", formats: pcmu,
 		received: make(chan *rtp.Packet, 256), rtcp: make(chan []byte, 64),
 	}
-	p.rtp, p.ctrl = listenPair(t)
+	p.rtp, p.ctrl = listenPair(t, at)
 	p.ssrc += uint32(p.addr().Port())
 	first, second := p.rtp, p.ctrl
 	p.done.Go(func() { p.readLoop(first) })
@@ -49,12 +54,12 @@ func (p *phone) close() {
 }
 
 // listenPair opens sockets on a free port and the one above.
-func listenPair(t testing.TB) (even, odd *net.UDPConn) {
+func listenPair(t testing.TB, at netip.Addr) (even, odd *net.UDPConn) {
 	t.Helper()
 	for range 100 {
-		first := listen(t)
-		port := first.LocalAddr().(*net.UDPAddr).Port
-		second, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + 1})
+		first := listen(t, at)
+		port := first.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		second, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, port+1)))
 		if err == nil {
 			return first, second
 		}
@@ -64,9 +69,9 @@ func listenPair(t testing.TB) (even, odd *net.UDPConn) {
 	return nil, nil
 }
 
-func listen(t testing.TB) *net.UDPConn {
+func listen(t testing.TB, at netip.Addr) *net.UDPConn {
 	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +105,17 @@ func (p *phone) addr() netip.AddrPort { return p.rtp.LocalAddr().(*net.UDPAddr).
 func (p *phone) describe() []byte {
 	p.version++
 	types, attributes, _ := strings.Cut(p.formats, "\r\n")
-	return fmt.Appendf(nil, "v=0\r\no=phone 1 %d IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+
-		"m=audio %d RTP/AVP %s\r\n%s\r\na=%s\r\n", p.version, p.addr().Port(), types, attributes, p.direction)
+	return fmt.Appendf(nil, "v=0\r\no=phone 1 %[1]d %[2]s\r\ns=-\r\nc=%[2]s\r\nt=0 0\r\n"+
+		"m=audio %[3]d RTP/AVP %[4]s\r\n%[5]s\r\na=%[6]s\r\n",
+		p.version, network(p.addr().Addr()), p.addr().Port(), types, attributes, p.direction)
+}
+
+// network writes an address as c= has it.
+func network(a netip.Addr) string {
+	if a.Is4() {
+		return "IN IP4 " + a.String()
+	}
+	return "IN IP6 " + a.String()
 }
 
 func (p *phone) offer() []byte  { return p.describe() }
@@ -125,6 +139,14 @@ func (p *phone) send(packet *rtp.Packet) {
 func (p *phone) sendRaw(raw []byte) {
 	p.t.Helper()
 	if _, err := p.rtp.WriteToUDPAddrPort(raw, p.to); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// sendReport uses the port above, as phones do.
+func (p *phone) sendReport(raw []byte) {
+	p.t.Helper()
+	if _, err := p.ctrl.WriteToUDPAddrPort(raw, netip.AddrPortFrom(p.to.Addr(), p.to.Port()+1)); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -182,7 +182,7 @@ func TestStrangers(t *testing.T) {
 	toAnswerer, toOfferer := s.exchange(offeranswer.Caller)
 	web := audioOf(t, toOfferer).ICE.Candidates[0].Address
 	plain := audioOf(t, toAnswerer).RTP()
-	stranger := listen(t)
+	stranger := listen(t, loopback)
 	defer stranger.Close()
 
 	spray := func() {
@@ -283,7 +283,7 @@ func TestDTLSFromTheBrowsersAddress(t *testing.T) {
 func TestForbiddenTargets(t *testing.T) {
 	b := start(t, Config{})
 	caller := newBrowser(t)
-	victim := listen(t)
+	victim := listen(t, loopback)
 	defer victim.Close()
 	for _, test := range []struct{ name, address, port string }{
 		{"unspecified", "0.0.0.0", "4000"},
@@ -330,27 +330,36 @@ func TestForbiddenTargets(t *testing.T) {
 
 func TestSymmetricRTP(t *testing.T) {
 	for _, learns := range []bool{false, true} {
-		t.Run(fmt.Sprint(learns), func(t *testing.T) {
-			b := start(t, Config{SymmetricRTP: learns})
-			callee := newPhone(t)
-			s := newSetup(t, b, newBrowser(t), callee)
-			s.establish(offeranswer.Caller)
-			// The phone speaks from another port than it has signalled.
-			other, ctrl := listenPair(t)
-			defer ctrl.Close()
-			signalled := callee.rtp
-			defer signalled.Close()
-			callee.rtp = other
-			callee.done.Go(func() { callee.readLoop(other) })
-			if !learns {
-				rejected := s.rejected(1)
-				for range 10 {
-					callee.send(s.packet(1, "from elsewhere"))
+		for _, at := range []netip.Addr{loopback, loopback6} {
+			t.Run(fmt.Sprint(learns, at), func(t *testing.T) {
+				if at == loopback6 {
+					needIPv6(t)
 				}
-				s.eventually("rejections", func() bool { return s.rejected(1) >= rejected+10 })
-				return
-			}
-			s.bothFlow()
-		})
+				testSymmetricRTP(t, learns, at)
+			})
+		}
 	}
+}
+
+func testSymmetricRTP(t *testing.T, learns bool, at netip.Addr) {
+	b := start(t, Config{SymmetricRTP: learns})
+	callee := newPhoneAt(t, at)
+	s := newSetup(t, b, newBrowser(t), callee)
+	s.establish(offeranswer.Caller)
+	// The phone speaks from another port than it has signalled.
+	other, ctrl := listenPair(t, at)
+	defer ctrl.Close()
+	signalled := callee.rtp
+	defer signalled.Close()
+	callee.rtp = other
+	callee.done.Go(func() { callee.readLoop(other) })
+	if !learns {
+		rejected := s.rejected(1)
+		for range 10 {
+			callee.send(s.packet(1, "from elsewhere"))
+		}
+		s.eventually("rejections", func() bool { return s.rejected(1) >= rejected+10 })
+		return
+	}
+	s.bothFlow()
 }

@@ -23,8 +23,9 @@ var _ ice.UDPMux = (*agentMux)(nil)
 type TransportConfig struct {
 	Worker   *wire.Worker
 	Identity *Identity
-	// PublicAddress is the only address given in candidates, except to a side
-	// that reaches us over loopback. Zero: the worker's own addresses.
+	// PublicAddress is the only address of its family given in candidates,
+	// except to a side that reaches us over loopback. Zero: the worker's own
+	// addresses.
 	PublicAddress netip.Addr
 	// ConsentTime without a check after which sending stops. Zero: 24 s, which
 	// is more than the checks of any browser are apart, and with the agent's
@@ -124,7 +125,9 @@ func (t *Transport) port() uint16 { return t.sockets[0].local.Port() }
 // candidates returns what a side that knows us by address is told. The address
 // it used for signalling comes first, since that one is known to work. Loopback
 // is offered to loopback only: elsewhere it would name the browser's own
-// machine. Behind a public address (NAT 1:1) the inner ones are nobody's business.
+// machine. Behind a public address (NAT 1:1) the inner ones are nobody's business;
+// global ones of the other family are as good, and all that a browser has which
+// knows no other family.
 func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
 	var list []netip.Addr
 	add := func(a netip.Addr) {
@@ -132,15 +135,13 @@ func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
 			list = append(list, a)
 		}
 	}
-	if !t.public.IsValid() || address.IsLoopback() {
+	if !t.public.IsValid() || address.IsLoopback() || address.Is4() != t.public.Is4() {
 		add(address)
 	}
 	add(t.public)
-	if !t.public.IsValid() {
-		for _, m := range t.sockets {
-			if a := m.local.Addr(); !a.IsLinkLocalUnicast() && (!a.IsLoopback() || address.IsLoopback()) {
-				add(a)
-			}
+	for _, m := range t.sockets {
+		if a := m.local.Addr(); t.tells(a, address) {
+			add(a)
 		}
 	}
 	candidates := make([]offeranswer.Candidate, len(list))
@@ -148,6 +149,17 @@ func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
 		candidates[i] = offeranswer.HostCandidate(netip.AddrPortFrom(a, t.port()), i)
 	}
 	return candidates
+}
+
+// tells tells whether a side that knows us by address hears of our local one a.
+func (t *Transport) tells(a, address netip.Addr) bool {
+	switch {
+	case a.IsLinkLocalUnicast():
+		return false
+	case t.public.IsValid():
+		return a.Is4() != t.public.Is4() && !a.IsPrivate() && !a.IsLoopback()
+	}
+	return !a.IsLoopback() || address.IsLoopback()
 }
 
 // reachable returns the sockets at which checks to those candidates arrive. An

@@ -25,16 +25,33 @@ func TestCandidates(t *testing.T) {
 		},
 		{
 			name: "public address of our own", public: "203.0.113.5", leg: "203.0.113.5",
-			want: []string{"203.0.113.5:10066"}, reachable: []string{"203.0.113.5:10066"},
+			want:      []string{"203.0.113.5:10066", "[2001:db8::5]:10066"},
+			reachable: []string{"203.0.113.5:10066", "[2001:db8::5]:10066"},
 		},
 		{
 			name: "public address of a NAT", public: "198.51.100.1", leg: "192.168.1.5",
-			want: []string{"198.51.100.1:10066"}, reachable: []string{"192.168.1.5:10066", "203.0.113.5:10066"},
+			want:      []string{"198.51.100.1:10066", "[2001:db8::5]:10066"},
+			reachable: []string{"192.168.1.5:10066", "203.0.113.5:10066", "[2001:db8::5]:10066"},
 		},
 		{
 			name: "public address of a NAT, signalling over loopback", public: "198.51.100.1", leg: "127.0.0.1",
-			want:      []string{"127.0.0.1:10066", "198.51.100.1:10066"},
-			reachable: []string{"127.0.0.1:10066", "192.168.1.5:10066", "203.0.113.5:10066"},
+			want:      []string{"127.0.0.1:10066", "198.51.100.1:10066", "[2001:db8::5]:10066"},
+			reachable: []string{"127.0.0.1:10066", "192.168.1.5:10066", "203.0.113.5:10066", "[2001:db8::5]:10066"},
+		},
+		{
+			name: "public address of a NAT, signalling over IPv6", public: "198.51.100.1", leg: "2001:db8::5",
+			want:      []string{"[2001:db8::5]:10066", "198.51.100.1:10066"},
+			reachable: []string{"192.168.1.5:10066", "203.0.113.5:10066", "[2001:db8::5]:10066"},
+		},
+		{
+			name: "public IPv6 address", public: "2001:db8::9", leg: "2001:db8::9",
+			want:      []string{"[2001:db8::9]:10066", "203.0.113.5:10066"},
+			reachable: []string{"203.0.113.5:10066", "[2001:db8::5]:10066"},
+		},
+		{
+			name: "signalling over IPv6 loopback", leg: "::1",
+			want:      []string{"[::1]:10066", "127.0.0.1:10066", "192.168.1.5:10066", "203.0.113.5:10066", "[2001:db8::5]:10066"},
+			reachable: all,
 		},
 		{
 			name: "nothing known", want: []string{"192.168.1.5:10066", "203.0.113.5:10066", "[2001:db8::5]:10066"},
