@@ -123,17 +123,19 @@ func (f *Flow) Local() netip.AddrPort {
 }
 
 // SentBy is host:port for Via and Record-Route on this flow: the public address
-// if one is configured, else the local one, with the port of the listener. A
-// peer on this machine's loopback is given the local address in any case.
+// if one is configured, else the local one, with the port of the listener; IPv6
+// in brackets. A peer on this machine's loopback, and one of another address
+// family than the public address, is given the local address in any case.
 func (f *Flow) SentBy() string {
 	port := f.local.Port()
 	if f.listener != nil {
 		port = f.listener.addr.Port()
 	}
-	host := f.stack.cfg.PublicAddress
-	if !host.IsValid() || f.remote.Addr().IsLoopback() {
+	host, remote := f.stack.cfg.PublicAddress.Unmap(), f.remote.Addr()
+	if !host.IsValid() || remote.IsLoopback() || host.Is4() != remote.Is4() {
 		host = f.Local().Addr()
 	}
+	host = host.WithZone("") // which means something on this machine only
 	switch {
 	case port != 0:
 		return netip.AddrPortFrom(host, port).String()

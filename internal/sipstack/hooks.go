@@ -94,12 +94,7 @@ type sourceRates struct {
 
 // allow counts one event, and tells whether it is within refusalRate.
 func (r *sourceRates) allow(source netip.Addr, now time.Time) bool {
-	if source.Is6() {
-		if p, err := source.Prefix(64); err == nil { // what one subscriber has
-			source = p.Addr()
-		}
-	}
-	slot := maphash.Comparable(seed, source) % uint64(len(r.counts))
+	slot := maphash.Comparable(seed, subscriber(source)) % uint64(len(r.counts))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if second := now.Unix(); second != r.second {

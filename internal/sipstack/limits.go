@@ -16,7 +16,7 @@ type Limits struct {
 	Routes        int // Route values: 32; as many Record-Routes
 	Body          int // octets of the body: 49,152
 
-	// ConnectionsPerAddress are TCP and WebSocket connections from one address: 100. Loopback, from where a reverse
+	// ConnectionsPerAddress are connections of all kinds from one address, or /64 of IPv6: 100. Loopback, from where a reverse
 	// proxy brings everybody, has no cap of its own unless this is set.
 	ConnectionsPerAddress int
 	Connections           int           // in all, for each listener: 20,000
@@ -31,7 +31,7 @@ type Limits struct {
 	QueueMessages int // messages waiting: 512
 
 	Transactions          int // server transactions without a final response, in all: 50,000
-	TransactionsPerSource int // from one IP address (UDP) or connection: 5,000
+	TransactionsPerSource int // from one IP address or /64 of IPv6 (UDP), or connection: 5,000
 	Completed             int // answered non-INVITE transactions kept for retransmissions: 16,384
 }
 
@@ -76,6 +76,17 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// subscriber gives the address by which a source is counted: of IPv6 the /64,
+// all of which one subscriber has.
+func subscriber(a netip.Addr) netip.Addr {
+	if a.Is6() && !a.IsLoopback() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
 // census counts the connections of a listener by remote address.
 type census struct {
 	each, all int // how many are let in
@@ -87,6 +98,7 @@ type census struct {
 }
 
 func (c *census) enter(a netip.Addr) bool {
+	a = subscriber(a)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	each := c.each
@@ -105,6 +117,7 @@ func (c *census) enter(a netip.Addr) bool {
 }
 
 func (c *census) leave(a netip.Addr) {
+	a = subscriber(a)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total--

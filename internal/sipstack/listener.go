@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Listener struct {
 	stack     *Stack
 	transport Transport
 	addr      netip.AddrPort
+	only6     bool // takes no IPv4
 
 	packets *net.UDPConn // UDP
 	stream  net.Listener // the others
@@ -35,7 +37,8 @@ func (l *Listener) Transport() Transport { return l.transport }
 // udpReadBuffer holds a burst of messages, half a second at 5,000 a second.
 const udpReadBuffer = 4 << 20
 
-// open makes the socket. "::" takes IPv4 as well where the system does that.
+// open makes the socket. "::" takes IPv4 as well, unless there is another socket
+// for that already.
 func (l *Listener) open(addr netip.AddrPort) (err error) {
 	l.ended = make(chan struct{})
 	limits := l.stack.limits
@@ -43,13 +46,21 @@ func (l *Listener) open(addr netip.AddrPort) (err error) {
 	if l.stack.cfg.Limits.ConnectionsPerAddress == 0 {
 		l.census.loopback = limits.Connections
 	}
-	family := "4"
-	if addr.Addr().Is6() {
-		family = "6"
-		if addr.Addr().IsUnspecified() {
-			family = ""
+	switch {
+	case addr.Addr().Is4():
+		return l.bind("4", addr)
+	case addr.Addr().IsUnspecified():
+		if err = l.bind("", addr); !errors.Is(err, syscall.EADDRINUSE) {
+			return err
 		}
+		// 0.0.0.0 has a listener of its own, mostly.
 	}
+	l.only6 = true
+	return l.bind("6", addr)
+}
+
+// bind makes the socket for addresses of a family: "4", "6", or "" for both.
+func (l *Listener) bind(family string, addr netip.AddrPort) (err error) {
 	switch l.transport {
 	case UDP:
 		if l.packets, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(addr)); err != nil {
@@ -58,10 +69,11 @@ func (l *Listener) open(addr netip.AddrPort) (err error) {
 		_ = l.packets.SetReadBuffer(udpReadBuffer) // as much as the system allows
 		l.addr = addrPort(l.packets.LocalAddr())
 	case TCP, TLS, WS, WSS:
-		if l.stream, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(addr)); err != nil {
+		var stream *net.TCPListener
+		if stream, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(addr)); err != nil {
 			return err
 		}
-		l.addr = addrPort(l.stream.Addr())
+		l.stream, l.addr = stream, addrPort(stream.Addr())
 		if l.transport == TLS {
 			l.tls = modern(l.stack.cfg.TLS)
 		}
@@ -115,7 +127,7 @@ func (l *Listener) reaches(to netip.Addr) bool {
 	own := l.addr.Addr()
 	switch {
 	case own.IsUnspecified() && own.Is6():
-		return true
+		return !l.only6 || to.Is6()
 	case own.Is4() != to.Is4():
 		return false
 	}

@@ -149,7 +149,7 @@ func replyVias(f *Flow, vias []string, top *via) []string {
 	if f.transport.web() || len(vias) == 0 {
 		return vias
 	}
-	source := f.remote.Addr()
+	source := f.remote.Addr().WithZone("")
 	host, err := netip.ParseAddr(strings.Trim(top.host, "[]"))
 	if !top.rport && err == nil && host.Unmap() == source {
 		return vias
@@ -181,7 +181,7 @@ func stampVia(value string, from netip.AddrPort, rport bool) string {
 		first = false
 	}
 	b.WriteString(";received=")
-	b.WriteString(from.Addr().String())
+	b.WriteString(from.Addr().WithZone("").String()) // no brackets: RFC 3261 §25.1 via-received
 	if rport {
 		b.WriteString(";rport=")
 		b.WriteString(strconv.Itoa(int(from.Port())))

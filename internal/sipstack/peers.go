@@ -86,18 +86,23 @@ func hostName(name string) string {
 }
 
 // listenerFor finds the listener that can send to an address; s.mu is held. One
-// on loopback reaches loopback only, and is preferred there.
-func (s *Stack) listenerFor(t Transport, to netip.Addr) *Listener {
-	var found *Listener
+// on loopback reaches loopback only, and is preferred there. One of the same
+// address family is preferred to one of both. Of equals it is the first.
+func (s *Stack) listenerFor(t Transport, to netip.Addr) (found *Listener) {
+	best := -1
 	for _, l := range s.listeners {
+		own, score := l.addr.Addr(), 0
 		if l.transport != t || !l.reaches(to) {
 			continue
 		}
-		if l.addr.Addr().IsLoopback() == to.IsLoopback() && to.IsLoopback() {
-			return l
+		if own.IsLoopback() && to.IsLoopback() {
+			score += 2
 		}
-		if found == nil {
-			found = l
+		if own.Is4() == to.Is4() {
+			score++
+		}
+		if score > best {
+			found, best = l, score
 		}
 	}
 	return found

@@ -191,7 +191,7 @@ func (t *ServerTransaction) sentBy() peer {
 		return peer{}
 	}
 	host := hostName(top.host)
-	if a, err := netip.ParseAddr(host); err == nil && a.Unmap() != f.remote.Addr() || strings.HasSuffix(host, ".invalid") {
+	if a, err := netip.ParseAddr(host); err == nil && a.Unmap() != f.remote.Addr().WithZone("") || strings.HasSuffix(host, ".invalid") {
 		return peer{}
 	}
 	key := peer{transport: f.transport}

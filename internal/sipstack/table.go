@@ -150,7 +150,7 @@ func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err e
 	f := tx.flow
 	n := f.active
 	if f.transport == UDP {
-		n = t.sources[tx.key.source]
+		n = t.sources[subscriber(tx.key.source)]
 	}
 	if t.active >= l.Transactions || n >= l.TransactionsPerSource {
 		return nil, ErrLimit
@@ -158,7 +158,7 @@ func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err e
 	t.servers[tx.key] = tx
 	t.active++
 	if f.transport == UDP {
-		t.sources[tx.key.source]++
+		t.sources[subscriber(tx.key.source)]++
 	} else {
 		f.active++
 	}
@@ -173,8 +173,11 @@ func (t *table) answered(tx *ServerTransaction) {
 	t.active--
 	if tx.flow.transport != UDP {
 		tx.flow.active--
-	} else if t.sources[tx.key.source]--; t.sources[tx.key.source] == 0 {
-		delete(t.sources, tx.key.source)
+		return
+	}
+	source := subscriber(tx.key.source)
+	if t.sources[source]--; t.sources[source] == 0 {
+		delete(t.sources, source)
 	}
 }
 
