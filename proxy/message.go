@@ -124,10 +124,10 @@ func same(h sip.Header) sip.Header { return h }
 // maxForwards reads Max-Forwards; 70 stands for a missing one (RFC 3261 §16.6
 // step 3).
 func maxForwards(req *sip.Request) (n int, ok bool) {
-	text := value(req, "Max-Forwards")
-	if text == "" {
+	h := req.GetHeader("Max-Forwards")
+	if h == nil {
 		return 70, true
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	return n, err == nil && n >= 0 && n <= 255
+	number, err := strconv.ParseUint(strings.TrimSpace(h.Value()), 10, 8) // takes no sign
+	return int(number), err == nil
 }

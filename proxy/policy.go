@@ -229,4 +229,6 @@ func (p *policy) judge(h Hop, trusted bool) error {
 }
 
 // sendable tells whether a message to an address reaches one machine.
-func sendable(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }
+func sendable(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}

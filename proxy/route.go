@@ -279,6 +279,9 @@ func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
 	default:
 		err = r.via(&r.uri)
 	}
+	if err == nil && !inDialog && strings.EqualFold(r.uri.Scheme, "sips") {
+		r.hops, err = securely(r.hops)
+	}
 	if err == nil && !isWeb(r.from) && !p.trusts(r) {
 		err = errHopRefused
 	}
@@ -317,6 +320,23 @@ func (p *Proxy) routeByConfig(r *routed) bool {
 	}
 	r.hops, found = p.policy.serversOf("*")
 	return found
+}
+
+// securely leaves those hops that a sips: URI may take: TLS or nothing, whoever
+// named them (RFC 3261 §26.2.2). Inside dialogs it is not asked: sipML5 puts
+// sips: into its Contact, and the phone at the other end may have no TLS.
+func securely(hops []Server) ([]Server, error) {
+	var out []Server
+	for _, s := range hops {
+		if s.Hop.Transport == "" || s.Hop.Transport == sipstack.TLS {
+			s.Hop.Secure = true
+			out = append(out, s)
+		}
+	}
+	if out == nil {
+		return nil, errHopTransport
+	}
+	return out, nil
 }
 
 // via makes the hop that a URI names the next one.
