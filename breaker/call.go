@@ -336,5 +336,6 @@ func (c *call) summary(side offeranswer.Side) slog.Attr {
 	s := c.bridge.ends[side].stats()
 	return slog.Group(side.String(),
 		"received", s.Received, "sent", s.Sent, "lost", s.Lost,
-		"jitter", s.Jitter, "round_trip", s.RoundTrip, "rejected", c.ends[side].rejected())
+		"jitter", s.Jitter,
+		"their_lost", s.TheirLost, "their_jitter", s.TheirJitter, "round_trip", s.RoundTrip, "rejected", c.ends[side].rejected())
 }

@@ -162,6 +162,14 @@ func (e *end) write(d *offeranswer.Description) []byte {
 	return text
 }
 
+// path returns the two ends of the way that RTP takes.
+func (e *end) path() (local, remote netip.AddrPort) {
+	if e.web != nil {
+		return e.web.Addresses()
+	}
+	return netip.AddrPortFrom(e.phone.Address(), e.phone.Port()), e.phone.Remote()
+}
+
 // close releases the endpoint.
 func (e *end) close() {
 	switch {

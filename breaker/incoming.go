@@ -86,6 +86,10 @@ func (in *incoming) begin(h *header) {
 	in.known.Store(true)
 }
 
+// extended is the highest sequence number as reports give it, without the cycle
+// that begin has put in.
+func (in *incoming) extended() uint32 { return in.highest.Load() - 1<<16 }
+
 // addJitter is RFC 3550 A.8 in integers. Packets that repeat a timestamp
 // (telephone-events, which all carry their beginning) say nothing about transit.
 func (in *incoming) addJitter(h *header, at time.Duration, clockRate uint32) {

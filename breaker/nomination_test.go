@@ -104,10 +104,12 @@ func TestNominationOfAllPairs(t *testing.T) {
 			}
 			s.bothFlow()
 			s.flows(offeranswer.Callee)
+			s.expectPath(m.ICE.Candidates[used].Address, caller.addr())
 
 			// It changes over, and says so by its media alone.
 			conn.to.Store(&m.ICE.Candidates[1-used].Address)
 			s.bothFlow()
+			s.expectPath(m.ICE.Candidates[1-used].Address, caller.addr())
 		})
 	}
 }

@@ -118,14 +118,14 @@ func (r *reporter) report(in *incoming, out *outgoing, cname string, at time.Dur
 
 // block is RFC 3550 §6.4.1 and appendix A.3.
 func (r *reporter) block(in *incoming, at time.Duration) rtcp.ReceptionReport {
-	source, highest, received := in.ssrc.Load(), in.highest.Load(), in.received.Load()
+	source, highest, received := in.ssrc.Load(), in.extended(), in.received.Load()
 	if source != r.source {
 		*r = reporter{sent: r.sent, source: source}
 	}
-	expected := highest - in.base.Load() + 1
+	expected := in.highest.Load() - in.base.Load() + 1
 	b := rtcp.ReceptionReport{
 		SSRC:               source,
-		LastSequenceNumber: highest - 1<<16, // see incoming.begin
+		LastSequenceNumber: highest,
 		Jitter:             in.jitter.Load() >> 4,
 		TotalLost:          uint32(min(max(int64(expected)-int64(received), 0), 1<<23-1)),
 	}

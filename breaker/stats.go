@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"net/netip"
 	"time"
 
 	"webrtc2sip/internal/offeranswer"
@@ -19,11 +20,25 @@ type Stats struct {
 	Strangers uint64
 }
 
-// SideStats are the figures of one side of a call.
+// SideStats are the figures of one side of a call: what an RTCP report about it
+// says, and what its own reports say (RFC 3550 §6.4). Those that count sent
+// packets are, as in sender reports, modulo 2^32.
 type SideStats struct {
+	Profile offeranswer.Profile
+	// Local and Remote are the two ends of the path on which RTP passes, zero
+	// as long as it is unknown. Local is what that side was told, or for a
+	// browser the address of our socket.
+	Local, Remote netip.AddrPort
+	// SSRC of the stream that comes from that side, zero before its first
+	// packet, and ours of the one that goes there.
+	SSRC, OurSSRC uint32
+	// HighestSequence is the extended highest sequence number received of SSRC,
+	// ClockRate the rate of its timestamps in Hz, zero before it is known.
+	HighestSequence, ClockRate uint32
+
 	// Received and Sent count RTP packets from and to that side; Octets the
-	// payload received.
-	Received, Sent, Octets uint64
+	// payload received, SentOctets that sent.
+	Received, Sent, Octets, SentOctets uint64
 	// Lost of what that side sent, and Jitter, as we see it.
 	Lost   int64
 	Jitter time.Duration
@@ -44,7 +59,9 @@ type CallStats struct {
 	Sides [2]SideStats // indexed by offeranswer.Side
 }
 
-// Call returns the figures of a call, false if there is none of that id.
+// Call returns the figures of a call so far, false if there is none of that id.
+// Whoever wants the final ones asks just before Delete. It may be called from
+// any goroutine, OnMediaLost included, and waits for nothing on the network.
 func (b *Breaker) Call(id string) (CallStats, bool) {
 	b.mu.Lock()
 	c := b.calls[id]
@@ -53,12 +70,22 @@ func (b *Breaker) Call(id string) (CallStats, bool) {
 		return CallStats{}, false
 	}
 	c.mu.Lock()
-	codec := c.codec
-	c.mu.Unlock()
-	return CallStats{
-		Age: c.bridge.age(), Codec: codec,
-		Sides: [2]SideStats{c.bridge.ends[offeranswer.Caller].stats(), c.bridge.ends[offeranswer.Callee].stats()},
-	}, true
+	defer c.mu.Unlock()
+	stats := CallStats{Age: c.bridge.age(), Codec: c.codec}
+	for side := range stats.Sides {
+		stats.Sides[side] = c.stats(offeranswer.Side(side))
+	}
+	return stats, true
+}
+
+// stats adds what the endpoint knows; c.mu is held.
+func (c *call) stats(side offeranswer.Side) SideStats {
+	s := c.bridge.ends[side].stats()
+	if e := c.ends[side]; e != nil {
+		s.Profile = e.profile
+		s.Local, s.Remote = e.path()
+	}
+	return s
 }
 
 // Idle returns for how long neither side of a call has sent RTP or RTCP that its
@@ -80,15 +107,22 @@ func (b *Breaker) Idle(id string) (time.Duration, bool) {
 // stats reads the counters of one end of a bridge, on any goroutine.
 func (t *terminal) stats() SideStats {
 	in, out := &t.in, &t.out
-	return SideStats{
-		Received: in.packets.Load(), Octets: in.octets.Load(), Sent: uint64(out.packets.Load()),
+	rate := t.peer.out.clockRate.Load()
+	s := SideStats{
+		OurSSRC: out.ssrc, ClockRate: rate,
+		Received: in.packets.Load(), Octets: in.octets.Load(),
+		Sent: uint64(out.packets.Load()), SentOctets: uint64(out.octets.Load()),
 		Lost:        in.lost(),
-		Jitter:      clockTime(in.jitter.Load()>>4, t.peer.out.clockRate.Load()),
+		Jitter:      clockTime(in.jitter.Load()>>4, rate),
 		TheirLost:   int64(in.theirLost.Load()),
 		TheirJitter: clockTime(in.theirJitter.Load(), out.clockRate.Load()),
 		RoundTrip:   time.Duration(in.roundTrip.Load()),
 		Unwanted:    t.unwanted.Load(),
 	}
+	if in.known.Load() {
+		s.SSRC, s.HighestSequence = in.ssrc.Load(), in.extended()
+	}
+	return s
 }
 
 // clockTime turns RTP clock units into time.

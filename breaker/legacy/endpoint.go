@@ -42,6 +42,8 @@ type Endpoint struct {
 	rtcpTo   netip.AddrPort // signalled
 	rtcpSeen netip.AddrPort // where RTCP of a learnt source comes from
 
+	shown atomic.Pointer[netip.AddrPort] // latch.current, for others than the loop
+
 	received, sent, rejected, unsent atomic.Uint64
 }
 
@@ -73,7 +75,24 @@ func (e *Endpoint) SetRemote(rtp, rtcp netip.AddrPort) {
 		}
 		e.latch.signal(rtp)
 		e.rtcpTo = rtcp
+		e.show()
 	})
+}
+
+// Remote returns where the other party is: where RTP is taken from and sent to.
+// Zero: nowhere yet. Callable from any goroutine.
+func (e *Endpoint) Remote() netip.AddrPort {
+	if at := e.shown.Load(); at != nil {
+		return *at
+	}
+	return netip.AddrPort{}
+}
+
+// show tells the other goroutines where the party is. On the loop.
+func (e *Endpoint) show() {
+	if at := e.latch.current; at != e.Remote() {
+		e.shown.Store(&at)
+	}
 }
 
 // Close releases the sockets, and with them the ports, at the end of the loop's
@@ -113,6 +132,9 @@ func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 	if !e.latch.accept(p, from, now) {
 		e.rejected.Add(1)
 		return
+	}
+	if e.latch.learns {
+		e.show()
 	}
 	e.received.Add(1)
 	e.config.Sink.ReceiveRTP(p)

@@ -135,8 +135,14 @@ func TestEndpoint(t *testing.T) {
 		t.Error("a stranger was heard")
 	}
 
+	if e.Remote() != phoneAddr {
+		t.Errorf("the party is at %s, want %s", e.Remote(), phoneAddr)
+	}
 	e.SetRemote(netip.AddrPort{}, netip.AddrPort{})
 	send(t, w, e)
+	if e.Remote().IsValid() {
+		t.Errorf("the party is at %s, want nowhere", e.Remote())
+	}
 	if s := e.Stats(); s.Sent != 2 || s.Unsent != 2 {
 		t.Errorf("nowhere to send: got %+v", s)
 	}
@@ -163,6 +169,9 @@ func TestEndpointLearns(t *testing.T) {
 	send(t, w, e)
 	read(t, "RTP to the learnt source", phone)
 	read(t, "RTCP to where it comes from", ctrl)
+	if got, want := e.Remote(), phone.LocalAddr().(*net.UDPAddr).AddrPort(); got != want {
+		t.Errorf("the party is at %s, want %s", got, want)
+	}
 }
 
 func TestExhausted(t *testing.T) {

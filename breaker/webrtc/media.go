@@ -51,9 +51,10 @@ func (p *path) Receive(packet []byte, _ netip.AddrPort) { p.endpoint.receive(p, 
 // comes over another: then the browser uses that one, whatever it nominates.
 type media struct {
 	sink    Sink
-	paths   []*path // oldest first
-	current *path   // one of them, or nil
-	send    bool    // the browser consents
+	paths   []*path              // oldest first
+	current *path                // one of them, or nil; changed by turn
+	shown   atomic.Pointer[path] // current, for others than the loop
+	send    bool                 // the browser consents
 	keys    *keys
 
 	// Kept here so that no packet allocates one.
@@ -91,6 +92,16 @@ func (e *Endpoint) Path() wire.Receiver {
 		return nil
 	}
 	return e.media.current
+}
+
+// Addresses returns the two ends of the path in use, ours as the socket has it;
+// zero before there is one. Callable from any goroutine.
+func (e *Endpoint) Addresses() (local, remote netip.AddrPort) {
+	p := e.media.shown.Load()
+	if p == nil {
+		return netip.AddrPort{}, netip.AddrPort{}
+	}
+	return p.socket.LocalAddr(), p.remote
 }
 
 // receive takes SRTP and SRTCP of the browser, in place. What does not decrypt
@@ -146,7 +157,9 @@ func (m *media) receiveRTCP(over *path, p []byte) {
 
 func (m *media) good(k *keys, over *path) {
 	m.counters.received.Add(1)
-	m.current = over
+	if over != m.current {
+		m.turn(over)
+	}
 	if k.proven != nil {
 		k.proven()
 		k.proven = nil
@@ -215,7 +228,16 @@ func (m *media) open(e *Endpoint, s *wire.Socket, remote netip.AddrPort) *path {
 }
 
 // use sends over a path from now on.
-func (m *media) use(p *path) { m.current, m.send = p, true }
+func (m *media) use(p *path) {
+	m.turn(p)
+	m.send = true
+}
+
+// turn changes the path in use.
+func (m *media) turn(p *path) {
+	m.current = p
+	m.shown.Store(p)
+}
 
 func (m *media) setConsent(consents bool) { m.send = consents && m.current != nil }
 
@@ -223,5 +245,6 @@ func (m *media) stop(w *wire.Worker) {
 	for _, p := range m.paths {
 		w.Unbind(p.socket, p.remote)
 	}
-	m.paths, m.current, m.send, m.keys = nil, nil, false, nil
+	m.turn(nil)
+	m.paths, m.send, m.keys = nil, false, nil
 }
