@@ -89,5 +89,4 @@
 // # What it does not do
 //
 // It routes nothing, resolves no names, knows no dialogs and no authentication.
-// It sends no NAT keep-alives but WebSocket pings.
 package sipstack

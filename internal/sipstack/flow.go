@@ -340,6 +340,21 @@ func (f *Flow) end(err error) {
 	}
 }
 
+// keepAlive sends a frame again and again. It keeps NATs and reverse proxies
+// open, and finds dead peers: sipML5 sends nothing on its own for minutes.
+func (f *Flow) keepAlive(o outgoing, interval func() time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keep = f.stack.after(interval(), func() {
+		if f.enqueue(o) != nil {
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.keep.Reset(interval())
+	})
+}
+
 // newFlow makes the flow of a connection. l may be nil.
 func (s *Stack) newFlow(l *Listener, t Transport, local, remote netip.AddrPort) *Flow {
 	return &Flow{

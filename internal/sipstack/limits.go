@@ -32,7 +32,7 @@ type Limits struct {
 
 	Transactions          int // server transactions without a final response, in all: 50,000
 	TransactionsPerSource int // from one IP address or /64 of IPv6 (UDP), or connection: 5,000
-	Completed             int // answered non-INVITE transactions kept for retransmissions: 16,384
+	Completed             int // answered transactions kept for retransmissions, and INVITEs whose ACK is waited for: 16,384 each
 }
 
 func (l Limits) withDefaults() Limits {

@@ -117,7 +117,12 @@ func methodName(m string) string {
 
 // ack goes to the INVITE that was refused, else to the user.
 func (s *Stack) ack(f *Flow, m *message) {
-	if tx := s.table.server(serverKey(f, m, string(sip.INVITE))); tx != nil && tx.acknowledge() {
+	k := serverKey(f, m, string(sip.INVITE))
+	if tx := s.table.server(k); tx != nil {
+		if tx.acknowledge() {
+			return
+		}
+	} else if s.table.lay(k) {
 		return
 	}
 	if m.toTag != "" && m.toTag == s.statelessTag(m) {

@@ -25,6 +25,7 @@ type ServerTransaction struct {
 	mu           sync.Mutex // guards all below; table.mu may be taken under it
 	state        serverState
 	counted      bool   // still counts against its source
+	refused      bool   // an INVITE whose ACK is waited for
 	last         []byte // response to repeat
 	timer        *time.Timer
 	interval     time.Duration // timer G
@@ -77,14 +78,23 @@ func (t *ServerTransaction) Reply(code int, reason string, headers ...sip.Header
 // After a final response all others are refused with ErrState, except further
 // 2xx to an INVITE (RFC 6026), which the user repeats until the ACK comes
 // (RFC 3261 §13.3.1.4). ErrTransport means that the flow is gone.
-func (t *ServerTransaction) Respond(res *sip.Response) error {
+func (t *ServerTransaction) Respond(res *sip.Response) error { return t.respond(res, false) }
+
+// RespondOnce is Respond for answers to strangers: challenges and refusals of
+// requests that are not authenticated, whose source may be forged. A final
+// response to an INVITE other than 2xx is not repeated on its own until the ACK
+// comes (RFC 3261 timer G), which would be ten for one, but only when the INVITE
+// is; and nothing is kept but the response.
+func (t *ServerTransaction) RespondOnce(res *sip.Response) error { return t.respond(res, true) }
+
+func (t *ServerTransaction) respond(res *sip.Response, once bool) error {
 	t.mu.Lock()
 	if err := t.accepts(res); err != nil {
 		t.mu.Unlock()
 		return err
 	}
 	data := encodeResponse(res, t.vias, t.tag)
-	ended := t.advance(res.StatusCode, data)
+	ended := t.advance(res.StatusCode, data, once)
 	t.mu.Unlock()
 	err := t.transmit(data)
 	if ended {
@@ -108,7 +118,7 @@ func (t *ServerTransaction) accepts(res *sip.Response) error {
 
 // advance changes the state for a response of ours; t.mu is held. It reports
 // whether the transaction is over.
-func (t *ServerTransaction) advance(code int, data []byte) (ended bool) {
+func (t *ServerTransaction) advance(code int, data []byte, once bool) (ended bool) {
 	if code < 200 {
 		t.last = data
 		t.stopTimer()
@@ -133,8 +143,14 @@ func (t *ServerTransaction) advance(code int, data []byte) (ended bool) {
 	case code < 300:
 		t.state, t.last = serverAccepted, nil
 		t.stack.timerL.add(t)
+	case !reliable && (once || t.stack.unacknowledged.Load() >= int64(t.stack.limits.Completed)):
+		t.state = serverCompleted
+		t.stack.table.haunt(&ghost{t.flow, t.key, data, t.to}, &t.stack.timerJ)
+		return true
 	default:
 		t.state, t.last = serverCompleted, data
+		t.refused = true
+		t.stack.unacknowledged.Add(1)
 		t.deadline = time.Now().Add(64 * t.stack.t1) // timer H
 		t.interval = 64 * t.stack.t1
 		if !reliable {
@@ -274,6 +290,7 @@ func (t *ServerTransaction) acknowledge() bool {
 		return false
 	case serverCompleted:
 		t.stopTimer()
+		t.acknowledged()
 		t.state = serverConfirmed
 		t.last = nil
 		if !t.flow.transport.reliable() {
@@ -349,6 +366,7 @@ func (t *ServerTransaction) abandon(err error) {
 	}
 	t.state, t.err = serverTerminated, err
 	t.uncount()
+	t.acknowledged()
 	t.stopTimer()
 	t.last = nil
 	f := t.onTerminated
@@ -367,6 +385,14 @@ func (t *ServerTransaction) uncount() {
 	if t.counted {
 		t.counted = false
 		t.stack.table.answered(t)
+	}
+}
+
+// acknowledged stops counting a refused INVITE; t.mu is held.
+func (t *ServerTransaction) acknowledged() {
+	if t.refused {
+		t.refused = false
+		t.stack.unacknowledged.Add(-1)
 	}
 }
 

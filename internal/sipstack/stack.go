@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -61,11 +62,12 @@ type Timers struct {
 
 // Config is what a Stack is made of. The zero value works.
 type Config struct {
-	Logger        *slog.Logger // nil: silence
-	PublicAddress netip.Addr   // host of SentBy towards peers on other machines; zero: the local address of the flow
-	TLS           *tls.Config  // certificate for TLS and WSS, and which ones of clients are wanted; versions below 1.2 are raised to it
-	ClientTLS     *tls.Config  // connections that we open: roots, our own certificate; nil: the system's roots, none
-	AllowOrigins  []string     // Origin headers that browsers may come with; "*": any; empty: the host of the request alone
+	Logger        *slog.Logger  // nil: silence
+	PublicAddress netip.Addr    // host of SentBy towards peers on other machines; zero: the local address of the flow
+	TLS           *tls.Config   // certificate for TLS and WSS, and which ones of clients are wanted; versions below 1.2 are raised to it
+	ClientTLS     *tls.Config   // connections that we open: roots, our own certificate; nil: the system's roots, none
+	AllowOrigins  []string      // Origin headers that browsers may come with; "*": any; empty: the host of the request alone
+	KeepAlive     time.Duration // double CRLFs on connections that we open, each after 80 to 100 % of this; 0: none. RFC 5626 §4.4.1 advises 120 s
 	Timers        Timers
 	Limits        Limits
 	Tracer        Tracer    // is shown every message; nil: none
@@ -99,6 +101,8 @@ type Stack struct {
 	t4     time.Duration
 	table  table
 	guard  guard
+
+	unacknowledged atomic.Int64 // refused INVITEs whose ACK is waited for
 
 	refusals sourceRates
 	deaf     deafness

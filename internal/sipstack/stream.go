@@ -3,6 +3,7 @@ package sipstack
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -120,6 +121,11 @@ func (c *streamConn) run(conn net.Conn) {
 		}
 		c.conn = secured
 	}
+	if every := f.stack.cfg.KeepAlive; every > 0 && !f.accepted {
+		f.keepAlive(outgoing{framePing, crlfcrlf}, func() time.Duration {
+			return every*4/5 + rand.N(every/5+1) // not all at once (RFC 5626 §4.4.1)
+		})
+	}
 	f.serve(c.readLoop)
 }
 
@@ -169,6 +175,7 @@ func (c *streamConn) readLoop() error {
 			return err
 		case err != nil:
 			return err
+		case text == "" && f.keep != nil: // two answers to keep-alives of ours look like one of the peer's
 		case text == "":
 			if err := f.enqueue(outgoing{framePong, []byte("\r\n")}); err != nil {
 				return err

@@ -73,9 +73,9 @@ func (t *table) init() {
 	t.sources = map[netip.Addr]int{}
 }
 
-// ghost is what is left of a non-INVITE server transaction on UDP in Completed:
-// its answer, for retransmissions until timer J. It holds nothing else, since
-// there may be many.
+// ghost is what is left of a server transaction on UDP in Completed: its answer,
+// for retransmissions until timer J. It holds nothing else, since there may be
+// many. There are those of INVITE as well, of refusals that wait for no ACK.
 type ghost struct {
 	flow *Flow
 	key  key
@@ -92,6 +92,16 @@ func (g *ghost) abandon(error) {
 	if t.ghosts[g.key] == g {
 		delete(t.ghosts, g.key)
 	}
+}
+
+// lay ends the ghost of an INVITE whose ACK has come. It reports false if there
+// is none.
+func (t *table) lay(k key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.ghosts[k]
+	delete(t.ghosts, k)
+	return ok
 }
 
 // haunt puts a ghost in the place of its transaction until its time is over.

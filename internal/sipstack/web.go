@@ -214,7 +214,7 @@ func (c *webConn) readLoop() error {
 		alive()
 		return f.enqueue(outgoing{frameEcho, []byte(data)})
 	})
-	c.ping()
+	f.keepAlive(outgoing{kind: framePing}, func() time.Duration { return limits.PingInterval })
 	for {
 		alive()
 		kind, r, err := c.ws.NextReader()
@@ -248,20 +248,4 @@ func (c *webConn) message(kind int, r io.Reader) error {
 	}
 	c.flow.stack.receive(c.flow, string(p))
 	return nil
-}
-
-// ping keeps NATs and reverse proxies open, and finds dead peers: sipML5 sends
-// nothing on its own for minutes.
-func (c *webConn) ping() {
-	f := c.flow
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.keep = f.stack.after(f.stack.limits.PingInterval, func() {
-		if f.enqueue(outgoing{kind: framePing}) != nil {
-			return
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.keep.Reset(f.stack.limits.PingInterval)
-	})
 }
