@@ -254,6 +254,9 @@ func (p *Proxy) failed(r *routed, err error) {
 	p.log.Info("request failed", "method", r.req.Method.String(), "status", code, "remote", r.to.Remote(),
 		"sip_call_id", value(r.req, "Call-ID"), "err", err)
 	p.cfg.Meter.Response(r.req.Method.String(), code)
+	if r.req.Method == sip.REGISTER {
+		p.cfg.Meter.Registered(0)
+	}
 	p.finished(r, code)
 	_ = r.tx.Reply(code, reason)
 }
@@ -313,6 +316,7 @@ func (p *Proxy) rejectAnswer(r *routed, err error) {
 // failure passes a final answer of 300 and up on. A 503 is the next hop's own
 // trouble, not ours (§16.7 step 6): it goes on as 500.
 func (p *Proxy) failure(r *routed, res *sip.Response) {
+	p.registerFailed(r, res)
 	if (res.StatusCode == 401 || res.StatusCode == 407) && r.trunk != nil && r.trunk.Prover != nil {
 		refused := &refusal{code: 403, reason: "Trunk Refuses Credentials"} // the caller can't answer that challenge
 		p.refuse(r.tx, refused)
@@ -391,6 +395,9 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 		p.recordRoute(r, out)
 	}
 	p.cfg.Meter.Response(r.req.Method.String(), out.StatusCode)
+	if r.req.Method == sip.REGISTER && out.StatusCode >= 200 {
+		p.cfg.Meter.Registered(out.StatusCode)
+	}
 	if err := r.tx.Respond(out); err != nil {
 		p.log.Debug("response not sent", "sip_call_id", value(r.req, "Call-ID"), "status", out.StatusCode, "err", err)
 	}

@@ -56,6 +56,7 @@ type Config struct {
 	Ports           []uint16        // the ports of our listeners
 	Grace           time.Duration   // WebSocket lost in a call: time to come back; zero: 10 s
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
+	Admission       Admission       // who may use the gateway, and how much
 	Meter           Meter           // nil: nobody counts
 	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
 	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never

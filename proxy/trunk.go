@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -78,7 +79,27 @@ func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
 		r.hops, r.trust = servers, true
 		return nil
 	}
-	return refusedGone
+	f, uri, ok := p.registeredAs(canonicalAoR(&to))
+	if !ok {
+		return refusedGone
+	}
+	r.flow, r.uri = f, uri
+	return nil
+}
+
+// registeredAs finds the browser that is registered as an address of record,
+// the last one if there are several, and the URI that it wants to be called by.
+func (p *Proxy) registeredAs(aor string) (*sipstack.Flow, sip.Uri, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for _, b := range slices.Backward(p.book.aors[aor]) {
+		f := b.client.flow
+		if _, live := p.stack.Flow(f.ID()); now.Before(b.expires) && (live || f.Transport() == sipstack.UDP) {
+			return f, *b.contact.Clone(), true
+		}
+	}
+	return nil, sip.Uri{}, false
 }
 
 // prove answers the challenge of a trunk in place of the caller, who has no

@@ -132,3 +132,21 @@ func TestTrunkCallsIn(t *testing.T) {
 		stranger.want("SIP/2.0 404")
 	})
 }
+
+// Without a server for the domain, the browser that is registered as the one
+// who gets the calls is called.
+func TestTrunkCallsBrowser(t *testing.T) {
+	cfg := carrier()
+	cfg.OutboundProxies = nil
+	cfg.AllowNextHops = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+	run(t, cfg, func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		at.request("INVITE sip:us@127.0.0.1:5060", "sdp", "Contact: <sip:gw@198.51.100.5>")
+		at.want("SIP/2.0 480")
+		w.boundContact()
+		at.request("INVITE sip:us@127.0.0.1:5060", "sdp", "Contact: <sip:gw@198.51.100.5>", "Call-ID: second")
+		at.want("SIP/2.0 100")
+		req := w.browser.want("INVITE sips:1000@df7jal23ls0d.invalid")
+		equal(t, "body", req.body(), "offered:sdp")
+	})
+}

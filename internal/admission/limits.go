@@ -159,6 +159,24 @@ func (x *Limiter) Allow(kind Kind, source netip.Addr, account string) Verdict {
 			break
 		}
 	}
+	return x.allowCall(kind, now)
+}
+
+// AllowAccount counts a request that Allow has let in as a mere [Request], before anything was known of it, when it has turned
+// out what it asks for and whose it is.
+func (x *Limiter) AllowAccount(kind Kind, source netip.Addr, account string) Verdict {
+	now := x.now()
+	sourceKey, exempt := x.sourceKey(source)
+	if kind != Request && kind < kinds {
+		if v := x.allowAccount(kind, sourceKey, exempt, account, now); !v.OK {
+			return v
+		}
+	}
+	return x.allowCall(kind, now)
+}
+
+// allowCall counts a new call among those of the day.
+func (x *Limiter) allowCall(kind Kind, now int64) Verdict {
 	if kind == Invite {
 		if wait := x.day.take(now, x.limits.CallsPerDay); wait > 0 {
 			return over("calls-per-day", wait)
