@@ -371,3 +371,34 @@ func BenchmarkAllow(b *testing.B) {
 		}
 	})
 }
+
+// TestAllowAccount asks in two steps, as a gateway does that refuses before it parses.
+func TestAllowAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := NewLimiter(Limits{RequestsPerSecond: 10, CallsPerMinute: 5, CallsPerDay: 7})
+		for i := range 10 {
+			account, want := "alice", ""
+			switch {
+			case i >= 7:
+				account, want = "bob", "calls-per-day"
+			case i >= 5:
+				account = "bob"
+			}
+			if v := x.Allow(Request, office, ""); !v.OK {
+				t.Fatalf("request %d: got %+v", i, v)
+			}
+			if v := x.AllowAccount(Invite, office, account); v.Over != want {
+				t.Errorf("call %d: got %+v, want %q", i, v, want)
+			}
+		}
+		if v := x.AllowAccount(Invite, office, "alice"); v.Over != "calls-per-minute" {
+			t.Errorf("sixth call of one account: got %+v", v)
+		}
+		if v := x.AllowAccount(Request, office, "alice"); !v.OK {
+			t.Errorf("no call: got %+v", v)
+		}
+		if n, _ := allowed(x, 100, Request, office, ""); n != 10 {
+			t.Errorf("the second step counted against the requests of the source: %d are left, want 10", n)
+		}
+	})
+}
