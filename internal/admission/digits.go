@@ -90,7 +90,8 @@ func (d *dialled) addForeign(r rune) {
 	}
 }
 
-// foreignDigit gives the value of digits that are not those of ASCII: of other scripts, full width, raised, lowered, circled.
+// foreignDigit gives the value of digits that are not those of ASCII: of other scripts, full width, raised, lowered,
+// circled.
 func foreignDigit(r rune) (value int, ok bool) {
 	switch {
 	case r == '¹':
@@ -112,7 +113,8 @@ func foreignDigit(r rune) (value int, ok bool) {
 	case !unicode.Is(unicode.Nd, r):
 		return 0, false
 	}
-	// Unicode has the ten digits of a script in a row, from 0 to 9, and rows of one table entry follow each other without a gap.
+	// Unicode has the ten digits of a script in a row, from 0 to 9, and rows of one table entry follow each other
+	// without a gap.
 	for _, t := range unicode.Nd.R16 {
 		if rune(t.Lo) <= r && r <= rune(t.Hi) {
 			return int(r-rune(t.Lo)) % 10, true
@@ -160,8 +162,8 @@ func hexValue(c byte) int {
 // keypad gives the digit that a letter stands on (ITU-T E.161).
 const keypad = "22233344455566677778889999"
 
-// opaque reports whether the symbols look like an identifier made by a program, a UUID for example: hexadecimal, long, and with
-// letters all over. Digits in a row are chance there.
+// opaque reports whether the symbols look like an identifier made by a program, a UUID for example: hexadecimal,
+// long, and with letters all over. Digits in a row are chance there.
 func (d *dialled) opaque() bool {
 	groups := 0
 	for i, c := range d.symbols {

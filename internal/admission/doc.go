@@ -1,8 +1,8 @@
-// Package admission decides who may do what, how often and how many at once. It knows neither SIP messages nor sockets: it is
-// asked with addresses, account names and dialled strings, and answers at once.
+// Package admission decides who may do what, how often and how many at once. It knows neither SIP messages nor
+// sockets: it is asked with addresses, account names and dialled strings, and answers at once.
 //
-// It holds five independent judges. The caller asks them in the order of their cost, the cheapest and the one that keeps
-// the least state first:
+// It holds five independent judges. The caller asks them in the order of their cost, the cheapest and the one that
+// keeps the least state first:
 //
 //		request ─► Offenders.Banned ─► Limiter.Allow ─► Overload.Shed ─► (authentication) ─► Tickets.Verify
 //		                                                                                    ─► Rules.Judge
@@ -19,22 +19,22 @@
 //
 // # Sources and accounts
 //
-// A source is an IPv4 address or an IPv6 /64, because a household is given a whole /64 and could take a new address for
-// each request. Loopback, from where a reverse proxy brings everybody, and the exempt prefixes of [Limits] have no limits of
-// their own; totals hold for them too. An account is the name that the caller has proved to be his, spelled in one way by whoever asks
-// (lower-case host, no parameters); without one, the source takes its place.
+// A source is an IPv4 address or an IPv6 /64, because a household is given a whole /64 and could take a new address
+// for each request. Loopback, from where a reverse proxy brings everybody, and the exempt prefixes of [Limits] have
+// no limits of their own; totals hold for them too. An account is the name that the caller has proved to be his,
+// spelled in one way by whoever asks (lower-case host, no parameters); without one, the source takes its place.
 //
 // # Memory
 //
-// Everything that is kept on behalf of strangers has a cap and expires. Names are kept as keyed hashes of 64 bits, so that an
-// entry has the same small size whatever the name, and nobody can aim for a collision. 60,000 sources take about 7 MB.
-// When a table is full, entries that no longer say anything go first, then the least recently used of a few that are
-// looked at; never one that a live call or registration holds.
+// Everything that is kept on behalf of strangers has a cap and expires. Names are kept as keyed hashes of 64 bits, so
+// that an entry has the same small size whatever the name, and nobody can aim for a collision. 60,000 sources take
+// about 7 MB. When a table is full, entries that no longer say anything go first, then the least recently used of a
+// few that are looked at; never one that a live call or registration holds.
 //
 // # Tickets
 //
-// A page that has its own users does not want a SIP password for each. Its back end makes a ticket, the page gives it to the
-// gateway with the WebSocket, and the gateway knows who is there. A ticket is carried in the URL
+// A page that has its own users does not want a SIP password for each. Its back end makes a ticket, the page gives it
+// to the gateway with the WebSocket, and the gateway knows who is there. A ticket is carried in the URL
 //
 //	wss://gateway.example.com/?token=TICKET        (or access_token=TICKET)
 //
@@ -49,9 +49,10 @@
 //	PAYLOAD = base64url(JSON object of the claims)                without padding (RFC 4648 §5)
 //	MAC     = base64url(HMAC-SHA-256(key, "ticket.v1." PAYLOAD))  without padding; 43 characters
 //
-// key is the configured secret, at least 32 octets. The MAC is over the ASCII octets exactly as they stand before the last dot; the
-// JSON may have any spacing and order. The second form is a JWT in compact serialization, signed with HS256 (by the same secret), RS256,
-// ES256 or EdDSA; never "none". With public keys configured there is no HS256, so that a public key cannot be mistaken for a secret.
+// key is the configured secret, at least 32 octets. The MAC is over the ASCII octets exactly as they stand before the
+// last dot; the JSON may have any spacing and order. The second form is a JWT in compact serialization, signed with
+// HS256 (by the same secret), RS256, ES256 or EdDSA; never "none". With public keys configured there is no HS256, so
+// that a public key cannot be mistaken for a secret.
 //
 // The claims:
 //
@@ -63,6 +64,6 @@
 //	jti  string            identifies the ticket; needed when tickets are for single use; random, at least 128 bits
 //	to   string or array   whom the holder may call; absent: anybody whom the other rules allow; empty: nobody
 //
-// Times are taken with a tolerance of 5 minutes for clocks that differ. For the patterns of "to" see [Ticket.Allows]. A ticket has at
-// most 4,096 characters.
+// Times are taken with a tolerance of 5 minutes for clocks that differ. For the patterns of "to" see [Ticket.Allows].
+// A ticket has at most 4,096 characters.
 package admission

@@ -19,8 +19,8 @@ func (t Ticket) Is(user, host string) bool {
 	return name == plainUser(user) && (!named || strings.EqualFold(domain, host))
 }
 
-// Allows reports whether the holder may call user, as it stands in a Request-URI, at host. number is what [Rules.Judge] has made of
-// it, the zero Number for a name. Each target of the ticket is a pattern:
+// Allows reports whether the holder may call user, as it stands in a Request-URI, at host. number is what
+// [Rules.Judge] has made of it, the zero Number for a name. Each target of the ticket is a pattern:
 //
 //   - anybody
 //     alice, 1000         this user at any host; for a number also as it is dialled
@@ -28,8 +28,8 @@ func (t Ticket) Is(user, host string) bool {
 //     +4930*, 10*         what begins so
 //     alice@example.com   this user at this host; also with * for the user or at its end
 //
-// with or without "sip:", "sips:" or "tel:" in front. A user with parameters, which may steer the call elsewhere, is nobody
-// but "anybody".
+// with or without "sip:", "sips:" or "tel:" in front. A user with parameters, which may steer the call elsewhere, is
+// nobody but "anybody".
 func (t Ticket) Allows(user, host string, number Number) bool {
 	if t.Targets == nil {
 		return true

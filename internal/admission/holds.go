@@ -22,8 +22,8 @@ func (d *dayWindow) take(now int64, limit int) time.Duration {
 	return d.w.take(now, daySlot, limit)
 }
 
-// Begin counts a call as one at once of its source, its account and all, until release is called; release may be called more than once. When
-// the verdict is not OK nothing is counted and release does nothing. It is never nil.
+// Begin counts a call as one at once of its source, its account and all, until release is called; release may be
+// called more than once. When the verdict is not OK nothing is counted and release does nothing. It is never nil.
 func (x *Limiter) Begin(source netip.Addr, account string) (release func(), v Verdict) {
 	return x.hold(source, account, holding{
 		all: &x.callsNow, count: func(e *entry) *int32 { return &e.calls },

@@ -108,7 +108,8 @@ func parsePEM(text []byte) (keys []verificationKey, err error) {
 	return keys, nil
 }
 
-// usable finds the algorithm of a public key. A private key is refused rather than made public: it has no business here.
+// usable finds the algorithm of a public key. A private key is refused rather than made public: it has no business
+// here.
 func usable(public any) (verificationKey, error) {
 	switch k := public.(type) {
 	case *rsa.PublicKey:

@@ -89,9 +89,11 @@ const (
 // A Verdict is the answer of a [Limiter].
 type Verdict struct {
 	OK bool
-	// RetryAfter is when it is worth asking again; 0 when OK. It is not rounded: Retry-After of SIP counts whole seconds.
+	// RetryAfter is when it is worth asking again; 0 when OK. It is not rounded: Retry-After of SIP counts whole
+	// seconds.
 	RetryAfter time.Duration
-	// Over names the limit that was reached, as the configuration calls it, such as "requests-per-second"; empty when OK.
+	// Over names the limit that was reached, as the configuration calls it, such as "requests-per-second"; empty when
+	// OK.
 	Over string
 }
 
@@ -162,8 +164,8 @@ func (x *Limiter) Allow(kind Kind, source netip.Addr, account string) Verdict {
 	return x.allowCall(kind, now)
 }
 
-// AllowAccount counts a request that Allow has let in as a mere [Request], before anything was known of it, when it has turned
-// out what it asks for and whose it is.
+// AllowAccount counts a request that Allow has let in as a mere [Request], before anything was known of it, when it
+// has turned out what it asks for and whose it is.
 func (x *Limiter) AllowAccount(kind Kind, source netip.Addr, account string) Verdict {
 	now := x.now()
 	sourceKey, exempt := x.sourceKey(source)
@@ -250,7 +252,8 @@ func (x *Limiter) Usage() Usage {
 	}
 }
 
-// now is the time since birth, one clock reading and an int64 to keep, moved so that the slot 0 of new windows is long past.
+// now is the time since birth, one clock reading and an int64 to keep, moved so that the slot 0 of new windows is
+// long past.
 func (x *Limiter) now() int64 { return int64(time.Since(x.birth)) + 2*slots*daySlot }
 
 // sourceKey names a source and tells whether it is exempt from limits of its own. An invalid address, which is what an

@@ -134,7 +134,8 @@ func TestAnyMinute(t *testing.T) {
 	})
 }
 
-// TestGuessing is row A2: ten wrong passwords a minute for an account and an address, and the owner gets in from elsewhere.
+// TestGuessing is row A2: ten wrong passwords a minute for an account and an address, and the owner gets in from
+// elsewhere.
 func TestGuessing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := NewLimiter(Limits{})

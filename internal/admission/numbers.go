@@ -38,21 +38,24 @@ var (
 // RulesConfig sets [Rules].
 type RulesConfig struct {
 	// Allow and Deny are beginnings of numbers: "+49" of international ones, "0800" as dialled, with or without a "*"
-	// after them; "+" is every international number, "*" every number. The longest beginning that a number has decides, Deny when the
-	// same is in both. When Allow is not empty, what is in neither is denied.
+	// after them; "+" is every international number, "*" every number. The longest beginning that a number has
+	// decides, Deny when the same is in both. When Allow is not empty, what is in neither is denied.
 	Allow, Deny []string
 	// CountryCode, NationalPrefix and InternationalPrefix say how numbers are dialled here: 49, 0 and 00. Without a
-	// country code no number without "+" or "00" can be told to be international, and Allow and Deny see those as dialled.
+	// country code no number without "+" or "00" can be told to be international, and Allow and Deny see those as
+	// dialled.
 	CountryCode, NationalPrefix, InternationalPrefix string
-	// AllowPremium lets anonymous callers call numbers of premium rate and shared cost, satellites and international networks.
+	// AllowPremium lets anonymous callers call numbers of premium rate and shared cost, satellites and international
+	// networks.
 	AllowPremium bool
 }
 
 // Rules decide which numbers may be called.
 //
-// What a user part means is decided by those behind us, each in his own way: one drops letters, the next maps full-width digits, a
-// trunk takes 4930… for +4930…. So a number is read in every way that is usual somewhere; it is denied when one of them is
-// denied, and, with an allow list, when one that is likely is not allowed. Rules are not changed after [NewRules] and may be used concurrently.
+// What a user part means is decided by those behind us, each in his own way: one drops letters, the next maps
+// full-width digits, a trunk takes 4930… for +4930…. So a number is read in every way that is usual somewhere; it is
+// denied when one of them is denied, and, with an allow list, when one that is likely is not allowed. Rules are not
+// changed after [NewRules] and may be used concurrently.
 type Rules struct {
 	config      RulesConfig
 	e164        prefixes // international numbers without "+"
@@ -65,8 +68,8 @@ type Rules struct {
 type Number struct {
 	// Dialled is what is dialled, without separators and escapes: digits, "*", "#", a "+" in front.
 	Dialled string
-	// E164 is the international number with a "+", in the likeliest reading; empty for short numbers, service codes, and
-	// what has no such reading here.
+	// E164 is the international number with a "+", in the likeliest reading; empty for short numbers, service codes,
+	// and what has no such reading here.
 	E164 string
 }
 
@@ -148,15 +151,16 @@ func (r *Rules) international(digits string) (full string, ok bool) {
 	return c.CountryCode + national, ok
 }
 
-// Judge decides whether a caller may call user, the user part of a Request-URI (or what follows "tel:") as it stands there, escapes and
-// parameters included. param looks up parameters of the URI by lower-case name and may be nil; user=phone,
-// phone-context and those that steer a call are asked for. scheme is "sip", "sips" or "tel". anonymous is a caller who has proved no account.
+// Judge decides whether a caller may call user, the user part of a Request-URI (or what follows "tel:") as it stands
+// there, escapes and parameters included. param looks up parameters of the URI by lower-case name and may be nil;
+// user=phone, phone-context and those that steer a call are asked for. scheme is "sip", "sips" or "tel". anonymous is
+// a caller who has proved no account.
 //
-// Anonymous callers may not call premium rate, emergency numbers, numbers in disguise, nor choose a carrier or a trunk by a
-// parameter. Others may call what the lists let them, and without lists everything.
+// Anonymous callers may not call premium rate, emergency numbers, numbers in disguise, nor choose a carrier or a
+// trunk by a parameter. Others may call what the lists let them, and without lists everything.
 //
-// The error is nil, a *[Denial], or [ErrNotANumber] for a name. A name that hides a number ("x0900123456", "0900CALLME") is denied
-// when that number is.
+// The error is nil, a *[Denial], or [ErrNotANumber] for a name. A name that hides a number ("x0900123456",
+// "0900CALLME") is denied when that number is.
 func (r *Rules) Judge(user string, param func(name string) (string, bool), scheme string, anonymous bool) (Number, error) {
 	var buf [64]byte
 	user, params, _ := strings.Cut(user, ";")
@@ -195,7 +199,8 @@ func (r *Rules) Judge(user string, param func(name string) (string, bool), schem
 	return n, nil
 }
 
-// parameter looks for a parameter that stands in the user part, as telephone-subscribers have them there (RFC 3261 §19.1.6).
+// parameter looks for a parameter that stands in the user part, as telephone-subscribers have them there (RFC 3261
+// §19.1.6).
 func parameter(params, name string) (value string, ok bool) {
 	for params != "" {
 		var p string

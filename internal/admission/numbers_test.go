@@ -44,8 +44,8 @@ func spread(n, length int, prefixes ...string) []string {
 	return list
 }
 
-// TestThousandNumbers is row R10 of the threat list: of 1,000 numbers that an anonymous caller dials at a gateway in Germany that lets him call
-// Germany, 800 are refused.
+// TestThousandNumbers is row R10 of the threat list: of 1,000 numbers that an anonymous caller dials at a gateway in
+// Germany that lets him call Germany, 800 are refused.
 func TestThousandNumbers(t *testing.T) {
 	r := newRules(t, german(RulesConfig{Allow: []string{"+49"}}))
 	premium := spread(200, 6, "+49900", "0900", "0049900", "0190", "0137", "0180", "+449", "+1900", "+33899", "+979", "00881", "+883", "01900")

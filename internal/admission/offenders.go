@@ -249,8 +249,8 @@ func (o *Offenders) makeRoom(now time.Time) {
 	}
 }
 
-// lessImportant orders those to give up: whoever is quiet, then those who are not shut out, the oldest first, then those
-// whose ban ends soonest; bans by hand last.
+// lessImportant orders those to give up: whoever is quiet, then those who are not shut out, the oldest first, then
+// those whose ban ends soonest; bans by hand last.
 func (o *Offenders) lessImportant(a, b *offence, now time.Time) bool {
 	classA, whenA := o.importance(a, now)
 	classB, whenB := o.importance(b, now)

@@ -21,8 +21,9 @@ type OverloadConfig struct {
 	Now func() time.Time
 }
 
-// What an interval does to the share of new work that is refused. Up quickly, because a queue grows as long as the share
-// is too small; down slowly, so that those who were told to come back do not overload us again at once: 2.5 s at most.
+// What an interval does to the share of new work that is refused. Up quickly, because a queue grows as long as the
+// share is too small; down slowly, so that those who were told to come back do not overload us again at once: 2.5 s
+// at most.
 const (
 	shareUp   = 0.10
 	shareDown = 0.04
@@ -40,9 +41,9 @@ const (
 //   - the share of the processors that the process uses, because what waits in the kernel's socket buffers has no delay
 //     that we can see.
 //
-// When either is too high for two intervals the share of refusals grows from interval to interval; it shrinks when both
-// are low, and stays where it is in between. It is meant for new calls and new registrations; ACK, BYE, CANCEL, requests
-// inside dialogs and refreshes are let through without asking. It may be used concurrently.
+// When either is too high for two intervals the share of refusals grows from interval to interval; it shrinks when
+// both are low, and stays where it is in between. It is meant for new calls and new registrations; ACK, BYE, CANCEL,
+// requests inside dialogs and refreshes are let through without asking. It may be used concurrently.
 type Overload struct {
 	config OverloadConfig
 

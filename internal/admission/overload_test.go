@@ -49,8 +49,8 @@ func (s *server) offer(perSecond int, d time.Duration) {
 	}
 }
 
-// TestGoodput is row O7: at twice and at ten times the capacity of 500 calls a second, 80 % of it are served, quickly, and it is over
-// soon after.
+// TestGoodput is row O7: at twice and at ten times the capacity of 500 calls a second, 80 % of it are served,
+// quickly, and it is over soon after.
 func TestGoodput(t *testing.T) {
 	for _, times := range []int{2, 10} {
 		s := newServer()

@@ -51,8 +51,8 @@ func (p *prefixes) at(digits string) *mark {
 	return &p.nodes[node].mark
 }
 
-// judge finds the longest beginning of digits of which something is said that concerns the caller. Of the same beginning what the
-// operator says counts more than what is built in, and what he denies more than what he allows.
+// judge finds the longest beginning of digits of which something is said that concerns the caller. Of the same
+// beginning what the operator says counts more than what is built in, and what he denies more than what he allows.
 func (p *prefixes) judge(digits []byte, builtin bool) (allowed bool, denial *Denial) {
 	node := 0
 	for i := 0; len(p.nodes) > 0; i++ {

@@ -1,13 +1,15 @@
 package admission
 
-// premiumRanges are the beginnings of numbers that cost more than a call and pay somebody for it: premium rate and shared cost
-// (in Britain also 070, "personal" numbers that are charged likewise). Each line is a country code of E.164 and
-// the beginnings of national numbers without their national prefix; a line without any means the whole code.
+// premiumRanges are the beginnings of numbers that cost more than a call and pay somebody for it: premium rate and
+// shared cost (in Britain also 070, "personal" numbers that are charged likewise). Each line is a country code of
+// E.164 and the beginnings of national numbers without their national prefix; a line without any means the whole
+// code.
 //
-// Source: the national numbering plans that are notified to the ITU (Recommendation E.129, "National Numbering Plans"; country codes:
-// Operational Bulletin, "List of ITU-T Recommendation E.164 assigned country codes"), by way of the types premium_rate and
-// shared_cost in the metadata of libphonenumber as of 2026. A beginning stands for every number that starts with
-// it when no number of another type does. Where a plan tells them apart by length alone the shorter beginning, or none, was chosen by hand.
+// Source: the national numbering plans that are notified to the ITU (Recommendation E.129, "National Numbering
+// Plans"; country codes: Operational Bulletin, "List of ITU-T Recommendation E.164 assigned country codes"), by way
+// of the types premium_rate and shared_cost in the metadata of libphonenumber as of 2026. A beginning stands for
+// every number that starts with it when no number of another type does. Where a plan tells them apart by length alone
+// the shorter beginning, or none, was chosen by hand; added by hand are 10, 118 and 19 of Germany and 905 of Spain.
 const premiumRanges = `
 1 900
 7 803 809
@@ -131,9 +133,9 @@ const premiumRanges = `
 994 900
 `
 
-// costlyRanges are networks that no country answers for, at several euros a minute: satellites and international networks. They are
-// treated like premium rate. 10 and 11 begin no number in North America but the choice of a carrier ("dial-around"), behind which
-// a number would be hidden.
+// costlyRanges are networks that no country answers for, at several euros a minute: satellites and international
+// networks. They are treated like premium rate. 10 and 11 begin no number in North America but the choice of a
+// carrier ("dial-around"), behind which a number would be hidden.
 const costlyRanges = `
 1 0 10 11
 870
@@ -144,10 +146,11 @@ const costlyRanges = `
 888
 `
 
-// emergencyNumbers are those of the world (ITU-T E.161.1 recommends 112 and 911; national plans as above), to which nobody should be
-// able to call from a web page without anybody knowing who: whoever answers could neither call back nor send help. They count
-// only as whole numbers, because an extension may begin like one. 100 to 109, in use in India and Russia among others, are
-// left out: elsewhere they are the extensions that every other PBX begins with. Where they are emergency numbers they are denied by the configuration.
+// emergencyNumbers are those of the world (ITU-T E.161.1 recommends 112 and 911; national plans as above), to which
+// nobody should be able to call from a web page without anybody knowing who: whoever answers could neither call back
+// nor send help. They count only as whole numbers, because an extension may begin like one. 100 to 109, in use in
+// India and Russia among others, are left out: elsewhere they are the extensions that every other PBX begins with.
+// Where they are emergency numbers they are denied by the configuration.
 const emergencyNumbers = `
 000 08 01 02 03 04 15 17 18 060 065 066 110 111 112 113 114 115 117 118 119 120 122 123 125 127 128 129 131 132 133 140 144 150 155 158
 166 190 191 192 193 194 195 196 197 198 199 911 912 913 917 919 922 933 988 991 992 993 994 995 996 997 998 999

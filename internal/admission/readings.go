@@ -111,7 +111,8 @@ func (j *judgement) asDialled(s []byte) {
 	}
 }
 
-// dialled reads digits with their prefixes. likely is whether this is what the caller has dialled, rather than a part of it.
+// dialled reads digits with their prefixes. likely is whether this is what the caller has dialled, rather than a part
+// of it.
 func (j *judgement) dialled(s []byte, likely bool) {
 	c := &j.rules.config
 	if rest, ok := cutLong(s, c.InternationalPrefix); ok && c.InternationalPrefix != "" {
@@ -148,7 +149,8 @@ func (j *judgement) dialled(s []byte, likely bool) {
 // code reports whether s begins with a country code: the reading as a local number is then the less likely one.
 func (j *judgement) code(country string, s []byte) bool { return bytes.HasPrefix(s, []byte(country)) }
 
-// nowhere reads digits without knowing the country. Most national plans have their premium rate at 0900, 0906, 0190 and so on.
+// nowhere reads digits without knowing the country. Most national plans have their premium rate at 0900, 0906, 0190
+// and so on.
 func (j *judgement) nowhere(s []byte, likely bool) {
 	if s[0] != '0' {
 		j.e164("", s, likely)
@@ -198,7 +200,8 @@ func (j *judgement) e164(head string, tail []byte, likely bool) {
 		return
 	}
 	j.lookUp(full, likely)
-	// +49 (0) 900: the national prefix that is not to be dialled after a country code, but is by some and removed by others.
+	// +49 (0) 900: the national prefix that is not to be dialled after a country code, but is by some and removed by
+	// others.
 	national := full[code:]
 	switch {
 	case j.anonymous && j.rules.emergencies[string(national)]:
@@ -227,7 +230,8 @@ func (j *judgement) lookUp(full []byte, likely bool) {
 	}
 }
 
-// countryCode is the length of the country code that a number begins with, 0 for none that is assigned or nothing after it.
+// countryCode is the length of the country code that a number begins with, 0 for none that is assigned or nothing
+// after it.
 func (r *Rules) countryCode(full []byte) int {
 	for n := 1; n <= 3 && n < len(full); n++ {
 		if r.codes[string(full[:n])] {
@@ -237,8 +241,8 @@ func (r *Rules) countryCode(full []byte) int {
 	return 0
 }
 
-// parameters judges what stands beside the number. phone-context makes a local number international (RFC 3966 §5.1.5), rn replaces
-// it by another (RFC 4694 §5.1).
+// parameters judges what stands beside the number. phone-context makes a local number international (RFC 3966
+// §5.1.5), rn replaces it by another (RFC 4694 §5.1).
 func (j *judgement) parameters(get func(string) (string, bool), number []byte) {
 	if context, ok := get("phone-context"); ok && strings.HasPrefix(context, "+") && number[0] != '+' {
 		var buf [longestText]byte

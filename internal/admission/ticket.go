@@ -111,8 +111,8 @@ type claims struct {
 	To jwt.Audience `json:"to"` // a string or an array, as "aud" is; null is refused
 }
 
-// Verify checks a ticket of either form. The error is one of [ErrTicketInvalid], [ErrTicketExpired] and [ErrTicketUsed], possibly
-// with a reason. A ticket for single use counts as used from then on.
+// Verify checks a ticket of either form. The error is one of [ErrTicketInvalid], [ErrTicketExpired] and
+// [ErrTicketUsed], possibly with a reason. A ticket for single use counts as used from then on.
 func (t *Tickets) Verify(token string, now time.Time) (Ticket, error) {
 	if len(token) > longestTicket || strings.Trim(token, ticketAlphabet) != "" {
 		return Ticket{}, ErrTicketInvalid
@@ -216,8 +216,8 @@ func (t *Tickets) check(c *claims, now time.Time) error {
 
 func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
 
-// use notes that a ticket was used, and reports whether that was for the first time. When more are remembered than should be,
-// none is accepted until some have ended.
+// use notes that a ticket was used, and reports whether that was for the first time. When more are remembered than
+// should be, none is accepted until some have ended.
 func (t *Tickets) use(id string, until, now time.Time) bool {
 	key := maphash.String(t.seed, id)
 	t.mu.Lock()
@@ -266,8 +266,8 @@ func (t *Tickets) Sign(ticket Ticket) (string, error) {
 	return ticketPrefix + payload + "." + base64.RawURLEncoding.EncodeToString(t.mac(payload)), nil
 }
 
-// TicketFrom finds the ticket that a WebSocket brings: in a subprotocol "token.…" beside "sip", else in the query of the
-// requested URI as token or access_token. It returns "" when there is none.
+// TicketFrom finds the ticket that a WebSocket brings: in a subprotocol "token.…" beside "sip", else in the query of
+// the requested URI as token or access_token. It returns "" when there is none.
 func TicketFrom(requestURI string, protocols []string) string {
 	for _, p := range protocols {
 		if token, ok := strings.CutPrefix(p, "token."); ok {

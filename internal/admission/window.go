@@ -60,8 +60,8 @@ func (w *window) empty(now, width int64) bool {
 	return w.n == [slots + 1]uint16{}
 }
 
-// A rate lets events through at a steady pace with bursts, by the generic cell rate algorithm (ITU-T I.371): all that is kept for
-// one who is limited is the theoretical arrival time of his next event.
+// A rate lets events through at a steady pace with bursts, by the generic cell rate algorithm (ITU-T I.371): all that
+// is kept for one who is limited is the theoretical arrival time of his next event.
 type rate struct {
 	interval  int64 // nanoseconds between events; 0: no limit
 	tolerance int64 // how far ahead of the pace a burst may run
