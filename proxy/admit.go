@@ -139,6 +139,9 @@ func (p *Proxy) count(r *routed, account string) *refusal {
 	if !isWeb(r.from) && p.Knows(source) { // it brings the calls of many
 		source = netip.Addr{}
 	}
+	if r.req.Method == sip.REGISTER {
+		account = claimed(r)
+	}
 	if v := limiter.AllowAccount(kindOf(r.req.Method), source, account); !v.OK {
 		return overLimit(v)
 	}
@@ -156,6 +159,12 @@ func (p *Proxy) count(r *routed, account string) *refusal {
 		}
 	})
 	return nil
+}
+
+// claimed names the address that a REGISTER is for, together with who claims it:
+// what strangers do in its name is not counted against its owner.
+func claimed(r *routed) string {
+	return r.from.Remote().Addr().String() + " " + canonicalAoR(&r.req.To().Address)
 }
 
 // overLimit is the answer to too much: 503, which tells a proxy before us to
@@ -200,7 +209,7 @@ func (p *Proxy) registerFailed(r *routed, res *sip.Response) {
 	}
 	source := r.from.Remote().Addr()
 	if l := p.cfg.Admission.Limiter; l != nil {
-		l.Failed(source, canonicalAoR(&r.req.To().Address))
+		l.Failed(source, claimed(r))
 	}
 	p.strike(source, "Wrong Credentials")
 }

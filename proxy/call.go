@@ -299,6 +299,9 @@ func (c *call) end(cause string) bool {
 	}
 	if c.broken {
 		c.media.Lock() // an Offer under way ends first, later ones see that the call is over
+		if m, ok := c.p.media.(summarizer); ok {
+			m.Summarize(c.name, c.callID)
+		}
 		c.p.media.Delete(c.name)
 		c.media.Unlock()
 	}

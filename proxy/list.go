@@ -55,3 +55,7 @@ func (c *call) info() CallInfo {
 		Began: c.born, Answered: c.answered, Broken: c.broken,
 	}
 }
+
+// summarizer is what a Media may be besides: it is told of a call that is going
+// to be deleted, with its Call-ID, to keep what it knows of it.
+type summarizer interface{ Summarize(call, callID string) }

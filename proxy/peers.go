@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -56,12 +55,6 @@ func (p *Proxy) Knows(from netip.Addr) bool {
 	return ok
 }
 
-// Targets finds the addresses of a server of the configuration, for those who
-// keep an eye on it or register there.
-func (p *Proxy) Targets(ctx context.Context, h Hop) ([]resolver.Target, error) {
-	targets, err := p.cfg.Resolver.Resolve(ctx, h.query())
-	if err == nil {
-		p.peers.learn(h, targets, time.Now())
-	}
-	return targets, err
-}
+// Learn notes the addresses of a server that configuration names, as those find
+// them who keep an eye on it.
+func (p *Proxy) Learn(h Hop, targets []resolver.Target) { p.peers.learn(h, targets, time.Now()) }

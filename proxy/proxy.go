@@ -299,7 +299,8 @@ func (p *Proxy) leg(f *sipstack.Flow) offeranswer.Leg {
 	if isWeb(f) {
 		l.Profile = offeranswer.WebRTC
 	}
-	if p.cfg.PublicAddress.IsValid() && !l.Address.IsLoopback() { // a peer beside us can't use the public one
+	// A peer beside us can't use the public address, nor one of the other family.
+	if public := p.cfg.PublicAddress; public.IsValid() && !l.Address.IsLoopback() && public.Is4() == l.Address.Is4() {
 		l.Address = p.cfg.PublicAddress
 	}
 	return l

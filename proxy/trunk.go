@@ -19,10 +19,13 @@ type Trunk struct {
 	Prover   Prover    // nil: its challenges go on to the caller
 	Numbers  []string  // prefixes that it carries; none: every number that nothing else takes
 	Caller   string    // number or SIP URI for P-Asserted-Identity (RFC 3325); "": none
-	Inbound  sip.Uri   // AoR that gets its calls; zero: they are refused
+	Inbound  Address   // who gets its calls; zero: they are refused
 	ByNumber bool      // its calls go by the user of the Request-URI to the domain of Inbound
 	Peers    []NextHop // where it calls from, besides the addresses of Hop
 }
+
+// Address is an address of record.
+type Address struct{ User, Host string }
 
 // Prover answers the challenges of one trunk: it keeps the credentials, so that
 // they are nowhere else.
@@ -67,7 +70,7 @@ func (p *Proxy) trunkOf(from netip.Addr) *Trunk {
 // routeInbound sends a call of a trunk to the one who gets its calls: by way of
 // the server of his domain, else to the browser that is registered as he.
 func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
-	to := t.Inbound
+	to := sip.Uri{Scheme: "sip", User: t.Inbound.User, Host: t.Inbound.Host}
 	if t.ByNumber {
 		to.User = r.uri.User
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -22,7 +20,7 @@ func carrier() Config {
 		Trunks: []*Trunk{{
 			Name: "t1", Hop: Hop{Host: "198.51.100.5", Port: 5060, Transport: sipstack.UDP},
 			Prover: prover{}, Numbers: []string{"+49", "0800"}, Caller: "+4930123",
-			Inbound: sip.Uri{Scheme: "sip", User: "1000", Host: "pbx.example.net"},
+			Inbound: Address{User: "1000", Host: "pbx.example.net"},
 		}},
 		StripHeaders: []string{"P-Asserted-Identity"},
 		Resolver:     &zone{},

@@ -11,13 +11,18 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"webrtc2sip/breaker"
 	"webrtc2sip/internal/config"
+	"webrtc2sip/internal/metrics"
+	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/pbx"
 	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
+	"webrtc2sip/internal/trace"
+	"webrtc2sip/internal/trunk"
 	"webrtc2sip/proxy"
 	"webrtc2sip/www"
 )
@@ -32,17 +37,26 @@ type gateway struct {
 	tls   *tls.Config
 	media *breaker.Breaker
 	pbx   *pbx.PBX // nil when it is off
+	edge  *edge
 	stack *sipstack.Stack
 	proxy *proxy.Proxy
 	sip   []*sipstack.Listener
 	pages []*page
+
+	resolver *resolver.Resolver
+	trunks   *trunk.Trunks
+	prober   *trunk.Prober // nil when it is off
+	tracer   *trace.Tracer
+	metrics  *metrics.Metrics
+	admin    *adminDoor // nil when it is off
+	draining sync.Once
 }
 
 // newGateway builds the parts and opens their sockets. It starts nothing; what it had opened before an error
 // ends with the process.
 func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
-	for _, open := range []func() error{g.openMedia, g.openPBX, g.openStack, g.openPages} {
+	for _, open := range []func() error{g.openMedia, g.openPBX, g.openStack, g.openProxy, g.openPages, g.openAdmin} {
 		if err := open(); err != nil {
 			return nil, err
 		}
@@ -61,6 +75,7 @@ func (g *gateway) openMedia() (err error) {
 		Workers:       runtime.GOMAXPROCS(0),
 		SymmetricRTP:  g.cfg.SymmetricRTP,
 		Logger:        g.log,
+		OnMediaLost:   func(call string, _ offeranswer.Side, _ error) { g.proxy.MediaLost(call) },
 	})
 	if err != nil {
 		return fmt.Errorf("media (<webrtc-port>, <rtp-port-range>): %w", err)
@@ -87,12 +102,24 @@ var protocols = map[string]sipstack.Transport{
 	"udp": sipstack.UDP, "tcp": sipstack.TCP, "tls": sipstack.TLS, "ws": sipstack.WS, "wss": sipstack.WSS,
 }
 
-func (g *gateway) openStack() error {
+func (g *gateway) openStack() (err error) {
+	if g.edge, err = newEdge(g.cfg); err != nil {
+		return err
+	}
+	dialled, err := clientTLS(g.cfg, g.tls)
+	if err != nil {
+		return err
+	}
+	g.metrics, g.tracer = metrics.New(), newTracer(g.cfg, g.log)
 	g.stack = sipstack.New(sipstack.Config{
 		Logger:        g.log,
 		PublicAddress: g.cfg.PublicAddress,
 		TLS:           g.tls,
+		ClientTLS:     dialled,
 		AllowOrigins:  g.cfg.AllowOrigins,
+		Limits:        sipstack.Limits{ConnectionsPerAddress: g.cfg.Limits.ConnectionsPerSource},
+		Tracer:        g.tracer,
+		Admit:         g.edge.gate,
 	})
 	for _, t := range g.cfg.Transports {
 		protocol, ok := protocols[t.Protocol]
@@ -106,7 +133,19 @@ func (g *gateway) openStack() error {
 		g.log.Info("listening", "transport", t.Protocol, "address", l.Addr())
 		g.sip = append(g.sip, l)
 	}
-	g.proxy = proxy.New(g.proxyConfig(), g.stack, g.media)
+	return nil
+}
+
+// openProxy makes what stands on the stack.
+func (g *gateway) openProxy() error {
+	g.resolver = resolver.New(resolver.Config{Nameservers: g.cfg.Nameservers, Transports: g.transports(), Logger: g.log})
+	g.trunks = trunk.New(trunk.Config{Logger: g.log, Trunks: accounts(g.cfg.Trunks)}, g.stack, g.resolver)
+	g.proxy = proxy.New(g.proxyConfig(), g.stack, reporter{g.media, g.tracer, g.metrics})
+	g.edge.gate.Known, g.edge.gate.Peer = g.proxy.Registered, g.proxy.Knows
+	if hops := g.hops(); g.cfg.OutboundProbe > 0 && len(hops) > 0 {
+		g.prober = trunk.NewProber(trunk.ProberConfig{Logger: g.log, Hops: queries(hops), Every: g.cfg.OutboundProbe}, g.stack, learner{g.resolver, g.proxy})
+	}
+	g.observe()
 	return nil
 }
 
@@ -142,7 +181,14 @@ func (g *gateway) proxyConfig() proxy.Config {
 		PublicAddress: g.cfg.PublicAddress,
 		Breaker:       policies[g.cfg.Breaker],
 		Addresses:     localAddresses(),
-		Resolver:      resolver.New(resolver.Config{Nameservers: g.cfg.Nameservers, Transports: g.transports(), Logger: g.log}),
+		Resolver:      g.resolver,
+		Trunks:        g.proxyTrunks(),
+		Admission:     g.edge.admission,
+		Meter:         g.metrics,
+
+		SessionIdle:        g.cfg.SessionIdle,
+		CallMaxDuration:    g.cfg.CallMaxDuration,
+		RegistersPerSecond: g.cfg.Limits.RegistrationsPerSecond,
 
 		FollowRedirects: g.cfg.FollowRedirects,
 		StripHeaders:    g.cfg.StripHeaders,
@@ -325,6 +371,34 @@ func (p *page) url() string {
 		}
 	}
 	return fmt.Sprintf("%s://%s:%d/", scheme, host, at.Port())
+}
+
+// drain lets no new calls in from now on.
+func (g *gateway) drain() {
+	g.draining.Do(func() {
+		g.log.Info("draining", "calls", g.proxy.Calls())
+		g.proxy.Drain(g.cfg.DrainTime)
+	})
+}
+
+// end waits for the calls that stand to come to their end, for as long as configuration allows, and hangs up what is
+// left then. The end of now hangs up at once.
+func (g *gateway) end(now context.Context) {
+	g.drain()
+	deadline := time.NewTimer(g.cfg.DrainTime)
+	defer deadline.Stop()
+	look := time.NewTicker(200 * time.Millisecond)
+	defer look.Stop()
+	for waiting := g.cfg.DrainTime > 0; waiting && g.proxy.Calls() > 0; {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			waiting = false
+		case <-now.Done():
+			waiting = false
+		}
+	}
+	g.hangUp()
 }
 
 // hangUp ends the calls that are up and waits a moment for the parties to answer.

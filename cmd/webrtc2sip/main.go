@@ -21,10 +21,13 @@ var version = "development"
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	ctx, cancel := context.WithCancel(context.Background())
+	now, hangUp := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithValue(context.Background(), hurry{}, now))
 	go func() { // ends with the process
-		<-signals
-		cancel()
+		for _, act := range []func(){stop, hangUp} { // the first signal lets calls end, the second hangs up
+			<-signals
+			act()
+		}
 		<-signals
 		os.Exit(1)
 	}()

@@ -19,11 +19,37 @@ func (g *gateway) parts() []part {
 	if g.pbx != nil {
 		parts = append(parts, part{"pbx", g.pbx.Run})
 	}
-	parts = append(parts, part{"sip", g.serveSIP})
+	parts = append(parts, part{"trace", g.tracer.Run}, part{"load", g.edge.watchLoad}, part{"sip", g.serveSIP}, part{"trunks", untilDone(g.trunks.Run)})
+	if g.prober != nil {
+		parts = append(parts, part{"probes", untilDone(g.prober.Run)})
+	}
+	if g.admin != nil {
+		parts = append(parts, part{"admin", g.admin.run})
+	}
 	for _, p := range g.pages {
 		parts = append(parts, part{"pages", p.run})
 	}
 	return parts
+}
+
+// hurry is the key of the context that ends when somebody will not wait for the calls that stand.
+type hurry struct{}
+
+// hurried gives that context.
+func hurried(ctx context.Context) context.Context {
+	if now, ok := ctx.Value(hurry{}).(context.Context); ok {
+		return now
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// untilDone is a part that cannot fail and has work only while there is something to watch: it ends with its ctx, not before.
+func untilDone(run func(context.Context)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		run(ctx)
+		<-ctx.Done()
+		return nil
+	}
 }
 
 // serveSIP serves the stack with the proxy and, when it has ended, closes the proxy.
@@ -34,7 +60,13 @@ func (g *gateway) serveSIP(ctx context.Context) error {
 
 // run runs every part until ctx ends or one of them fails, then hangs up and stops all. It returns the failure.
 func (g *gateway) run(ctx context.Context) error {
-	err := runAll(ctx, g.parts(), g.hangUp)
+	err := runAll(ctx, g.parts(), func() {
+		if ctx.Err() == nil { // a part has failed
+			g.hangUp()
+			return
+		}
+		g.end(hurried(ctx))
+	})
 	g.log.Info("stopped")
 	return err
 }

@@ -175,3 +175,14 @@ func (s *Stack) alias(f *Flow, top *via) {
 		}
 	}
 }
+
+// Connections counts those that are open, by transport.
+func (s *Stack) Connections() map[Transport]int {
+	out := map[Transport]int{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.flows {
+		out[f.transport]++
+	}
+	return out
+}

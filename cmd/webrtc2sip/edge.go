@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"time"
+
+	"webrtc2sip/internal/admission"
+	"webrtc2sip/internal/config"
+	"webrtc2sip/proxy"
+)
+
+// edge is what decides about strangers.
+type edge struct {
+	gate      *proxy.Gate
+	admission proxy.Admission
+	overload  *admission.Overload
+}
+
+// newEdge reads who may use the gateway, and how much.
+func newEdge(cfg *config.Config) (*edge, error) {
+	e := &edge{overload: admission.NewOverload(admission.OverloadConfig{CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0)})}
+	a := &e.admission
+	var err error
+	if a.Numbers, err = numberRules(cfg); err != nil {
+		return nil, err
+	}
+	switch cfg.Auth {
+	case config.AuthRegistrar:
+		a.Auth = proxy.AuthRegistrar
+	case config.AuthToken:
+		a.Auth = proxy.AuthTicket
+		if a.Tickets, err = tickets(cfg); err != nil {
+			return nil, fmt.Errorf("<auth-key>: %w", err)
+		}
+	}
+	a.Limiter = admission.NewLimiter(limits(cfg))
+	if cfg.Ban {
+		a.Offenders = admission.NewOffenders(admission.OffendersConfig{Never: prefixes(cfg)})
+	}
+	e.gate = &proxy.Gate{Limiter: a.Limiter, Offenders: a.Offenders, Overload: e.overload}
+	return e, nil
+}
+
+func numberRules(cfg *config.Config) (*admission.Rules, error) {
+	r := cfg.NumberRegion
+	return admission.NewRules(admission.RulesConfig{
+		Allow: cfg.NumberAllow, Deny: cfg.NumberDeny, AllowPremium: cfg.AllowPremium,
+		CountryCode: r.CountryCode, NationalPrefix: r.NationalPrefix, InternationalPrefix: r.InternationalPrefix,
+	})
+}
+
+// tickets reads the keys that tickets are checked with.
+func tickets(cfg *config.Config) (*admission.Tickets, error) {
+	c := admission.TicketsConfig{Secret: []byte(cfg.AuthKey.Secret), Audience: cfg.AuthAudience}
+	if file := cfg.AuthKey.File; file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		c.Keys = text
+	}
+	return admission.NewTickets(c)
+}
+
+func limits(cfg *config.Config) admission.Limits {
+	l := cfg.Limits
+	return admission.Limits{
+		RequestsPerSecond: l.RequestsPerSecond, RequestsPerSecondAll: l.RequestsPerSecondAll,
+		CallsPerSource: l.CallsPerSource, CallsPerAccount: l.CallsPerAccount, CallsAll: l.CallsAll, CallsPerMinute: l.CallsPerMinute,
+		RegistrationsPerAccount: l.RegistrationsPerAccount, Exempt: prefixes(cfg),
+	}
+}
+
+// prefixes are the addresses that configuration knows: they bring the calls of many, and are never shut out.
+func prefixes(cfg *config.Config) []netip.Prefix {
+	var out []netip.Prefix
+	add := func(p netip.Prefix) {
+		if p.IsValid() {
+			out = append(out, p)
+		}
+	}
+	for _, t := range cfg.Trunks {
+		for _, p := range t.Addresses {
+			add(p.Prefix)
+		}
+	}
+	for _, p := range cfg.TrustedPeers {
+		add(p.Prefix)
+	}
+	return out
+}
+
+// clientTLS is how certificates of servers are checked that we connect to.
+func clientTLS(cfg *config.Config, own *tls.Config) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: !cfg.TLSVerify} // as <tls-verify> says; the default verifies
+	if own != nil && cfg.Certificates != nil {
+		c.Certificates = own.Certificates
+	}
+	if cfg.TLSCA == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(cfg.TLSCA)
+	if err != nil {
+		return nil, fmt.Errorf("<tls-ca>: %w", err)
+	}
+	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
+		return nil, errors.New("<tls-ca>: " + cfg.TLSCA + ": no PEM certificate")
+	}
+	return c, nil
+}
+
+// watchLoad measures by how much a clock tick comes late, which is how long everything else waits for a processor.
+func (e *edge) watchLoad(ctx context.Context) error {
+	const every = 20 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case at := <-tick.C:
+			e.overload.Observe(time.Since(at))
+		}
+	}
+}
+
+// trunks are the accounts of the configuration in the proxy's terms.
+func (g *gateway) proxyTrunks() []*proxy.Trunk {
+	var out []*proxy.Trunk
+	for _, t := range g.cfg.Trunks {
+		p := &proxy.Trunk{
+			Name: t.Name, Hop: hop(t.Hop), Numbers: t.Numbers, Caller: t.Caller,
+			Inbound:  proxy.Address{User: t.Inbound.User, Host: t.Inbound.Domain},
+			ByNumber: t.Inbound.Any, Peers: peers(t.Addresses),
+		}
+		if account, ok := g.trunks.Account(t.Name); ok {
+			p.Prover = account
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// hops are the servers of the configuration, each once.
+func (g *gateway) hops() []config.Hop {
+	var out []config.Hop
+	known := map[proxy.Hop]bool{}
+	add := func(h config.Hop) {
+		if !known[hop(h)] {
+			known[hop(h)] = true
+			out = append(out, h)
+		}
+	}
+	for _, o := range g.cfg.OutboundProxies {
+		for _, m := range o.Members() {
+			add(m.Hop)
+		}
+	}
+	for _, t := range g.cfg.Trunks {
+		add(t.Hop)
+	}
+	return out
+}
