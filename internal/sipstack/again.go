@@ -50,10 +50,10 @@ func (c *ClientTransaction) again(f *Flow) bool {
 // is nil if there is none, or somebody else has done it.
 func (c *ClientTransaction) detour(failed *Flow) (next *Flow, done bool) {
 	switch {
+	case c.flow != failed: // first: a response may have come on the other one already
+		return nil, true
 	case c.state != clientCalling:
 		return nil, false
-	case c.flow != failed:
-		return nil, true
 	case c.old:
 		c.old = false
 		if next := c.redial(); next != nil {
