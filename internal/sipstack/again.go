@@ -16,10 +16,6 @@ import (
 // which many NATs and firewalls drop.
 const largestDatagram = 1300
 
-// patience is how many T1 a large request waits for a connection: some
-// firewalls drop what asks for one in silence.
-const patience = 2
-
 // streamTo gives a connection, or one that is being opened, to a peer of UDP. It
 // is nil if there can't be one.
 func (s *Stack) streamTo(to netip.AddrPort) *Flow {

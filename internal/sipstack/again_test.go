@@ -195,7 +195,7 @@ func (silentConn) write(outgoing) error { return net.ErrClosed }
 func (silentConn) close(closeReason)    {}
 
 // A firewall that drops what asks for a connection must not cost the call: the
-// datagram goes out after a second, with the timers of UDP, and what waited for
+// datagram goes out after T1, with the timers of UDP, and what waited for
 // the connection is taken back.
 func TestLargeRequestOfPeerBehindFirewall(t *testing.T) {
 	inBubble(t, func(t *testing.T, u *user, s *Stack) {
@@ -211,7 +211,7 @@ func TestLargeRequestOfPeerBehindFirewall(t *testing.T) {
 		if _, err := s.Send(large("MESSAGE"), near, h); err != nil {
 			t.Fatal(err)
 		}
-		wantTimes(t, "datagrams", arrivals(t, far, "MESSAGE", 3*time.Second), seconds(1, 1.5, 2.5))
+		wantTimes(t, "datagrams", arrivals(t, far, "MESSAGE", 2500*time.Millisecond), seconds(0.5, 1, 2))
 		if len(stuck.queue) != 0 || stuck.queued != 0 {
 			t.Errorf("%d messages, %d octets still wait for the connection", len(stuck.queue), stuck.queued)
 		}

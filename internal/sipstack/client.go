@@ -140,13 +140,11 @@ func (s *Stack) send(c *ClientTransaction, branch string) (*ClientTransaction, e
 // held.
 func (c *ClientTransaction) schedule() {
 	s := c.stack
-	switch {
-	case !c.flow.transport.reliable():
-		c.interval = s.t1 // timers A, E
-	case c.datagrams != nil:
-		c.interval = patience * s.t1
-	default:
-		c.interval = 64 * s.t1
+	c.interval = 64 * s.t1
+	if !c.flow.transport.reliable() || c.datagrams != nil {
+		// Timers A and E; and how long a large request waits for a connection: NATs
+		// and firewalls drop what asks for one in silence.
+		c.interval = s.t1
 	}
 	c.deadline = time.Now().Add(64 * s.t1) // timers B, F
 	if c.timer == nil {
