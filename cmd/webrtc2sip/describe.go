@@ -158,7 +158,7 @@ func describeTrunks(line func(name, format string, values ...any), cfg *config.C
 		}
 	}
 	if len(cfg.OutboundProxies)+len(cfg.Trunks) > 0 {
-		line("probes", "%s", orElse(cfg.OutboundProbe != 0, "OPTIONS to each server every "+cfg.OutboundProbe.String(), "none"))
+		line("probes", "%s", orElse(cfg.OutboundProbe != 0, "OPTIONS to "+orElse(cfg.ProbeAll, "each server", "servers of groups and trunks")+" every "+cfg.OutboundProbe.String(), "none"))
 		line("servers' TLS", "%s", orElse(cfg.TLSVerify,
 			"with certificates by "+orElse(cfg.TLSCA != "", cfg.TLSCA, "the system's authorities"), "with any certificate"))
 	}

@@ -16,6 +16,10 @@ import (
 	"webrtc2sip/proxy"
 )
 
+// lateness is by how much clock ticks may come late: more, and everything that is waited for is late. A busy machine that
+// still keeps up with its work is well below.
+const lateness = 250 * time.Millisecond
+
 // edge is what decides about strangers.
 type edge struct {
 	gate      *proxy.Gate
@@ -25,7 +29,9 @@ type edge struct {
 
 // newEdge reads who may use the gateway, and how much.
 func newEdge(cfg *config.Config) (*edge, error) {
-	e := &edge{overload: admission.NewOverload(admission.OverloadConfig{CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0)})}
+	e := &edge{overload: admission.NewOverload(admission.OverloadConfig{
+		Target: lateness, CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0),
+	})}
 	a := &e.admission
 	var err error
 	if a.Numbers, err = numberRules(cfg); err != nil {
@@ -148,7 +154,8 @@ func (g *gateway) proxyTrunks() []*proxy.Trunk {
 	return out
 }
 
-// hops are the servers of the configuration, each once.
+// hops are the servers of the configuration that are asked whether they live, each once: where there is a choice, and
+// all if the operator says so.
 func (g *gateway) hops() []config.Hop {
 	var out []config.Hop
 	known := map[proxy.Hop]bool{}
@@ -159,6 +166,9 @@ func (g *gateway) hops() []config.Hop {
 		}
 	}
 	for _, o := range g.cfg.OutboundProxies {
+		if len(o.Members()) < 2 && !g.cfg.ProbeAll {
+			continue
+		}
 		for _, m := range o.Members() {
 			add(m.Hop)
 		}

@@ -65,9 +65,12 @@ type Config struct {
 	// OutboundProxies are the next hops by domain and by number, in the order of the file. A domain that is named
 	// is meant before "*", a longer prefix of a number before a shorter one, an earlier entry before a later one.
 	OutboundProxies []OutboundProxy
-	// OutboundProbe is how often each server of OutboundProxies and Trunks is asked by OPTIONS whether it lives;
+	// OutboundProbe is how often each server of groups and Trunks is asked by OPTIONS whether it lives;
 	// 0 means never.
 	OutboundProbe time.Duration
+	// ProbeAll is whether the file has outbound-probe: then servers are asked that have no substitute, too, which
+	// nobody needs but those who watch them.
+	ProbeAll bool
 	// Trunks are the accounts that we have at other SIP servers, in the order of the file.
 	Trunks []Trunk
 	// AllowNextHops are the destinations that requests may be sent to besides outbound proxies and the PBX.

@@ -214,6 +214,7 @@ func (p *parser) checkGroups() error {
 }
 
 func (p *parser) outboundProbe(value string) (err error) {
+	p.config.ProbeAll = true
 	p.config.OutboundProbe, err = seconds(value, 5*time.Second, time.Hour)
 	return err
 }

@@ -20,9 +20,17 @@ func pageOptions(g *Gateway, more BrowserOptions) BrowserOptions {
 	return o
 }
 
+// asShipped starts the demo with the admission that it is shipped with: who calls has registered.
+func asShipped(t *testing.T) *Gateway {
+	t.Helper()
+	c := NewGatewayConfig(t)
+	c.Auth = "registrar"
+	return StartGateway(t, c)
+}
+
 // TestIntegrationPhonePage is what a person does with the demo, by a real browser.
 func TestIntegrationPhonePage(t *testing.T) {
-	g := demo(t)
+	g := asShipped(t)
 	StartBrowser(t, pageOptions(g, nil), "all").Succeeds(t, 4*time.Minute)
 	g.AwaitIdle(t, 30*time.Second)
 }
@@ -30,7 +38,7 @@ func TestIntegrationPhonePage(t *testing.T) {
 // TestIntegrationPhonePageAndTelephone: baresip calls the page, sees its keys and hangs up; the page
 // calls baresip and hangs up.
 func TestIntegrationPhonePageAndTelephone(t *testing.T) {
-	g := demo(t)
+	g := asShipped(t)
 	phone := StartBaresip(t, BaresipOptions{
 		User: "1002", Password: GatewayPassword("1002"), Registrar: g.PBXAddr(),
 		Domain: GatewayRealm, Tone: 500, Codecs: "opus/48000/2,PCMU/8000/1",
@@ -64,7 +72,9 @@ func TestIntegrationPhonePageAndTelephone(t *testing.T) {
 // somebody else's server, where telephones stand in for the demo's test numbers.
 func TestIntegrationBarePages(t *testing.T) {
 	k := StartKamailio(t)
-	g := behind(t, k.Addr())
+	c := NewGatewayConfig(t)
+	c.PBX, c.OutboundProxy, c.Auth = 0, k.Addr(), "registrar"
+	g := StartGateway(t, c)
 	StartBaresip(t, BaresipOptions{User: "601", Registrar: k.Addr(), Tone: 440, Codecs: "opus/48000/2,PCMU/8000/1"})
 	StartBaresip(t, BaresipOptions{User: "602", Registrar: k.Addr(), Ring: true})
 	for user, scenario := range map[string]string{"600": "uas-echo", "603": "uas-busy"} {

@@ -38,6 +38,10 @@ type GatewayConfig struct {
 	Breaker string
 	// AllowNextHop lists where else requests may go.
 	AllowNextHop []string
+	// Auth is the way in: none if empty, since most of the tests' telephones do not register.
+	Auth string
+	// Elements are added as they are, such as those of admission.
+	Elements []string
 	// AllowOrigin lists the pages that may connect; every one if empty.
 	AllowOrigin []string
 }
@@ -92,6 +96,10 @@ func (c GatewayConfig) XML() string {
 		for _, user := range []string{"1000", "1001", "1002", "1003"} {
 			element("pbx-user", "%s;%s", user, GatewayPassword(user))
 		}
+	}
+	element("auth", "%s", cmp.Or(c.Auth, "none"))
+	for _, e := range c.Elements {
+		b.WriteString("  " + e + "\n")
 	}
 	b.WriteString("</config>\n")
 	return b.String()

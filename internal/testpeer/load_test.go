@@ -17,13 +17,18 @@ func TestIntegrationNothingIsLeft(t *testing.T) {
 	if testing.Short() {
 		calls = 50
 	}
-	idle := demo(t)
+	busy := func() *Gateway { // more than one account may place
+		c := NewGatewayConfig(t)
+		c.Elements = []string{"<limits>calls-per-minute=10000;calls-per-account=100</limits>"}
+		return StartGateway(t, c)
+	}
+	idle := busy()
 	place(t, idle, 1) // what is made once and stays (caches, first worker buffers) is no leak
 	idle.AwaitIdle(t, 15*time.Second)
 	descriptors := idle.Descriptors()
 	goroutines := idle.Goroutines(t)
 
-	g := demo(t)
+	g := busy()
 	start := time.Now()
 	place(t, g, calls)
 	t.Logf("%d calls in %v", calls, time.Since(start))
