@@ -112,6 +112,9 @@ func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 	cl := p.clients[f.ID()]
 	var lost []*call
 	if cl != nil && !p.closed {
+		if len(cl.bindings) > 0 {
+			p.smooth.flowLost(time.Now())
+		}
 		for _, c := range cl.calls {
 			lost = append(lost, c)
 		}

@@ -63,8 +63,8 @@ type Config struct {
 	Resolver        Resolver        // nil: one with the system's name servers
 
 	// RegistersPerSecond is how many REGISTER requests one registrar is sent in
-	// a second; the others wait for up to 25 s (see smoother). Zero: 500;
-	// negative: as many as come.
+	// a second; the others wait for up to 25 s (see smoother). Zero: 500 after an
+	// outage, else as many as come; negative: as many as come.
 	RegistersPerSecond int
 }
 

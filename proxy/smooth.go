@@ -21,6 +21,9 @@ const (
 	silentAfter      = 10                    // REGISTERs in a row without an answer: the registrar is down
 	probeEvery       = 5 * time.Second       // a registrar that is down is tried so often
 	pathlessFor      = time.Hour             // then a registrar is given a Path again
+	manyLost         = 100                   // registered flows, lost within lostWithin: an outage
+	lostWithin       = 5 * time.Second
+	calmAfter        = 30 * time.Second // for which a queue is empty after an outage
 )
 
 var errBusyRegistrar = errors.New("registrar is busy")
@@ -34,10 +37,19 @@ var errBusyRegistrar = errors.New("registrar is busy")
 // registrar that says 503 with Retry-After is left alone for so long, and one
 // that answers nobody is tried by one request every 5 s while the others are
 // told at once.
+//
+// What has not been configured holds after an outage only: many clients lost
+// their flows within a moment, or a registrar failed. It ends when the queue has
+// been empty for a while. An ordinary load may be much higher, since a registrar
+// that has never failed shows by its answers that it is fast.
 type smoother struct {
 	interval time.Duration // between two requests; 0: no limit
+	always   bool          // and not after an outage only
 
-	mu         sync.Mutex // guards all below
+	mu         sync.Mutex          // guards all below
+	lost       [manyLost]time.Time // when the last registered flows were lost, a ring
+	losses     int
+	calm       time.Time // end of the outage for all registrars, where no queue stands
 	closed     bool
 	registrars map[netip.AddrPort]*registrar
 }
@@ -45,6 +57,7 @@ type smoother struct {
 // registrar is the state of one registrar. Guarded by smoother.mu.
 type registrar struct {
 	next     time.Time // when a request is due on an even pace
+	calm     time.Time // end of its outage, unless its queue stands
 	urgent   fifo      // refreshes
 	other    fifo
 	timer    *time.Timer
@@ -78,9 +91,10 @@ func (q *fifo) pop() waiting {
 }
 
 // newSmoother makes one for so many REGISTERs a second; 0 stands for the
-// default, a negative number for no limit. It starts nothing.
+// default, which holds after an outage only, a negative number for no limit. It
+// starts nothing.
 func newSmoother(perSecond int) *smoother {
-	s := &smoother{registrars: map[netip.AddrPort]*registrar{}}
+	s := &smoother{registrars: map[netip.AddrPort]*registrar{}, always: perSecond > 0}
 	switch {
 	case perSecond == 0:
 		perSecond = defaultRegisters
@@ -144,7 +158,34 @@ func (s *smoother) sent(g *registrar, now time.Time) {
 	if g.next.Before(now) {
 		g.next = now
 	}
-	g.next = g.next.Add(s.interval)
+	if s.paces(g, now) {
+		g.next = g.next.Add(s.interval)
+	}
+}
+
+// paces tells whether the pace holds toward a registrar; s.mu is held.
+func (s *smoother) paces(g *registrar, now time.Time) bool {
+	return s.always || now.Before(g.calm) || now.Before(s.calm)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// flowLost notes that the flow of a registered client was lost. Many at once
+// will be back together.
+func (s *smoother) flowLost(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := &s.lost[s.losses%manyLost]
+	*at = now
+	s.losses++
+	if oldest := s.lost[s.losses%manyLost]; s.losses >= manyLost && now.Sub(oldest) <= lostWithin {
+		s.calm = now.Add(calmAfter)
+	}
 }
 
 // take gives the next request that is due, nil if there is none: then arm is
@@ -155,6 +196,7 @@ func (s *smoother) take(g *registrar, now time.Time, live func(*sipstack.Flow) b
 	defer s.mu.Unlock()
 	g.timer = nil
 	for !s.closed && g.urgent.len()+g.other.len() > 0 {
+		g.calm = latest(g.calm, now.Add(calmAfter))
 		if wait := g.next.Sub(now) - burst; wait > 0 {
 			arm(g, wait)
 			return nil, false
@@ -205,6 +247,9 @@ func (s *smoother) heard(at netip.AddrPort, now time.Time, code int, retryAfter 
 	g := s.registrars[at]
 	if g == nil {
 		return
+	}
+	if code == 0 || code == 503 {
+		g.calm = latest(g.calm, now.Add(retryAfter+calmAfter))
 	}
 	if code == 0 {
 		if g.silent++; g.silent == silentAfter {

@@ -148,6 +148,125 @@ func TestTooManyRegistersAreSentAway(t *testing.T) {
 	})
 }
 
+// pushed sends n REGISTERs of as many clients at once and counts what the
+// registrar gets of them in a while.
+func (w *world) pushed(crowd []*peer, first int, d time.Duration) (n int) {
+	w.t.Helper()
+	for i, b := range crowd {
+		b.request("REGISTER sip:pbx.example.net", "", outboundRoute, fmt.Sprintf("To: <sip:%d@pbx.example.net>", first+i), jsSIPContact, "Supported: path")
+	}
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	defer cancel()
+	for {
+		text, err := w.pbx.pipe.Receive(ctx)
+		if err != nil {
+			return n
+		}
+		n++
+		w.pbx.reply(msg(text), "200 OK", "")
+	}
+}
+
+// What nobody has configured holds after an outage, until the queue has been
+// empty for a while; what somebody has always, and never is never.
+func TestPaceAfterAnOutageOnly(t *testing.T) {
+	const n, paced = 200, 75 // within 100 ms at 500 a second, with the burst
+	lose := func(w *world, crowd []*peer) {
+		for _, b := range crowd[:manyLost] {
+			b.pipe.Close()
+		}
+	}
+	for _, row := range []struct {
+		name    string
+		rate    int
+		trouble func(*world, []*peer)
+		then    time.Duration
+		paced   bool
+	}{
+		{"no outage", 0, nil, 0, false},
+		{"configured", 500, nil, 0, true},
+		{"many flows lost", 0, lose, 0, true},
+		{"many flows lost, never", -1, lose, 0, false},
+		{"many flows lost, long ago", 0, lose, calmAfter, false},
+		{"a few flows lost", 0, func(_ *world, crowd []*peer) {
+			for _, b := range crowd[:manyLost-1] {
+				b.pipe.Close()
+			}
+		}, 0, false},
+		{"many flows lost, slowly", 0, func(_ *world, crowd []*peer) {
+			for _, b := range crowd[:manyLost] {
+				b.pipe.Close()
+				time.Sleep(lostWithin/manyLost + time.Millisecond) // of the bubble's time
+			}
+		}, 0, false},
+		{"registrar overloaded", 0, func(w *world, _ []*peer) {
+			w.pbx.reply(w.enrol(w.browser, jsSIPContact), "503 Service Unavailable", "")
+			w.browser.want("SIP/2.0 500")
+		}, 0, true},
+		{"registrar overloaded, long ago", 0, func(w *world, _ []*peer) {
+			w.pbx.reply(w.enrol(w.browser, jsSIPContact), "503 Service Unavailable", "", "Retry-After: 5")
+			w.browser.want("SIP/2.0 500")
+		}, 5*time.Second + calmAfter, false},
+		{"registrar silent", 0, func(w *world, _ []*peer) {
+			w.enrol(w.browser, jsSIPContact)
+			w.browser.want("SIP/2.0 408")
+			w.pbx.drain()
+		}, 0, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			run(t, Config{RegistersPerSecond: row.rate}, func(w *world) {
+				old := w.crowd(manyLost)
+				w.pushed(old, 0, 2*time.Second)
+				time.Sleep(time.Minute) // of the bubble's time
+				if row.trouble != nil {
+					row.trouble(w, old)
+				}
+				time.Sleep(row.then)
+				all := w.crowd(n)
+				if got := w.pushed(all, 1000, 100*time.Millisecond); (got < paced) != row.paced || !row.paced && got != n {
+					t.Errorf("%d of %d REGISTERs at once", got, n)
+				}
+			})
+		})
+	}
+}
+
+// An outage lasts for as long as a queue stands, and a while longer.
+func TestOutageLastsWithItsQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSmoother(0)
+		stack := sipstack.New(sipstack.Config{})
+		near, far, err := stack.Pipe(sipstack.UDP, pbxAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		var due time.Duration
+		arm := func(_ *registrar, d time.Duration) { due = max(d, time.Microsecond) }
+		for range manyLost {
+			s.flowLost(time.Now())
+		}
+		enter := func(n int) {
+			for range n {
+				s.enter(&routed{to: near, from: near}, false, time.Now(), arm)
+			}
+		}
+		enter(10_000) // 20 s
+		for s.waiting() > 0 {
+			time.Sleep(due) // of the bubble's time
+			for r, _ := s.take(s.registrars[pbxAddr], time.Now(), func(*sipstack.Flow) bool { return true }, arm); r != nil; {
+				r, _ = s.take(s.registrars[pbxAddr], time.Now(), func(*sipstack.Flow) bool { return true }, arm)
+			}
+		}
+		time.Sleep(calmAfter - time.Second)
+		enter(100)
+		if s.waiting() == 0 {
+			t.Error("not paced just after the storm")
+		}
+	})
+}
+
 // security: F3, O13.
 func TestTroubledRegistrars(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
