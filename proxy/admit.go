@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -31,88 +32,211 @@ type Admission struct {
 	Numbers   *admission.Rules     // which numbers may be called
 }
 
+// caller is who sends a request, as far as admission has found out.
+type caller struct {
+	account string            // address of record; "": nobody in particular
+	ticket  *admission.Ticket // what he came with, if tickets are asked for
+}
+
 // admit judges a request that was routed and would leave: who sends it, what it
 // asks for, and how much of that there is already. What belongs to a call that
-// was let in is not judged again.
+// was let in is not judged again, except that a transfer out of it is a new call.
 func (p *Proxy) admit(r *routed) *refusal {
-	if r.inside {
-		return nil
+	if no := p.judgeSender(r); no != nil {
+		if p.isOffence(r, no) {
+			p.strike(r.from.Remote().Addr(), no.reason)
+		}
+		return no
 	}
 	account := ""
-	if isWeb(r.from) {
-		var no *refusal
-		if account, no = p.admitBrowser(r); no != nil {
-			p.strike(r.from.Remote().Addr(), no.reason)
-			return no
-		}
+	if r.caller != nil {
+		account = r.caller.account
 	}
 	return p.count(r, account)
 }
 
-// admitBrowser finds the address of record that a browser acts for, and whether
-// it may call whom it calls. The address is "" for nobody in particular, whom
-// AuthNone takes, and for a REGISTER, which brings its own proof.
-func (p *Proxy) admitBrowser(r *routed) (account string, no *refusal) {
+// judgeSender finds out who sends a request, and whether he may.
+func (p *Proxy) judgeSender(r *routed) *refusal {
+	switch {
+	case r.inside:
+		if r.req.Method != sip.REFER || !isWeb(r.from) {
+			return nil
+		}
+		r.caller = p.callerInside(r)
+	case !p.isStranger(r):
+		return nil
+	default:
+		c, no := p.identify(r)
+		if no != nil {
+			return no
+		}
+		r.caller = c
+	}
+	return p.mayAsk(r)
+}
+
+// isStranger tells whether a sender has to say who he is: every browser, and on
+// the telephone side whoever is none of the peers that configuration names. A
+// way to a browser is by a token, which is proof enough.
+func (p *Proxy) isStranger(r *routed) bool {
+	return isWeb(r.from) || r.flow == nil && p.cfg.Admission.Auth != AuthNone && !p.Knows(r.from.Remote().Addr())
+}
+
+// isOffence tells whether a refusal is for what no good client does, so that a
+// few of them shut its source out. A ticket that ran out is not, nor what comes
+// late in a dialog that we know no more. A datagram proves no source: anybody
+// could have anybody shut out.
+func (p *Proxy) isOffence(r *routed, no *refusal) bool {
+	return r.from.Transport() != sipstack.UDP && opensSomething(r.req) && !errors.Is(no.why, admission.ErrTicketExpired)
+}
+
+// identify finds the address of record that a stranger acts for. It is "" for
+// nobody in particular, whom AuthNone takes, and for a REGISTER, which brings
+// its own proof.
+func (p *Proxy) identify(r *routed) (*caller, *refusal) {
 	if p.cfg.Admission.Auth == AuthTicket {
 		return p.byTicket(r)
 	}
 	known := p.accounts(r.from)
 	switch {
 	case p.cfg.Admission.Auth == AuthNone && len(known) > 0:
-		account = known[0]
+		return &caller{account: known[0]}, nil
 	case p.cfg.Admission.Auth == AuthNone, r.req.Method == sip.REGISTER:
+		return &caller{}, nil
 	case len(known) == 0:
-		return "", &refusal{code: 403, reason: "Register First"}
-	default:
-		account = canonicalAoR(&r.req.From().Address)
-		if !slices.Contains(known, account) {
-			return "", refusedFrom
+		return nil, &refusal{code: 403, reason: "Register First"}
+	}
+	account := canonicalAoR(&r.req.From().Address)
+	switch {
+	case !slices.Contains(known, account) || !repliesTo(r.req, account):
+		return nil, refusedFrom
+	case (r.trust || r.trunk != nil) && !p.isVouched(r.from, account):
+		return nil, &refusal{code: 403, reason: "Registrar Is Not Ours"}
+	}
+	return &caller{account: account}, nil
+}
+
+// callerInside is who a browser is inside of a call, where its From is what the
+// call made of it.
+func (p *Proxy) callerInside(r *routed) *caller {
+	if p.cfg.Admission.Auth == AuthTicket {
+		if t, err := p.ticketOf(r.from, time.Now()); err == nil {
+			return &caller{canonicalAoR(&r.req.From().Address), &t}
 		}
 	}
-	_, no = p.judgeNumbers(r, account)
-	return account, no
+	if known := p.accounts(r.from); len(known) > 0 {
+		return &caller{account: known[0]}
+	}
+	return &caller{}
 }
 
 var refusedFrom = &refusal{code: 403, reason: "From Is Not Your Address"}
 
-// byTicket admits the holder of a valid ticket, as himself, to whom it names.
-func (p *Proxy) byTicket(r *routed) (string, *refusal) {
-	text := admission.TicketFrom(r.from.RequestURI(), r.from.Subprotocols())
-	t, err := p.cfg.Admission.Tickets.Verify(text, time.Now())
+// repliesTo tells whether a request asks for replies to nobody but its sender
+// (RFC 3261 §20.31): phones show that address, and call it back.
+func repliesTo(req *sip.Request, account string) bool {
+	for _, h := range req.GetHeaders("Reply-To") {
+		u, ok := addressIn(h)
+		if !ok || canonicalAoR(&u) != account {
+			return false
+		}
+	}
+	return true
+}
+
+// addressIn reads a header that is one address.
+func addressIn(h sip.Header) (u sip.Uri, ok bool) {
+	params := sip.NewParams()
+	_, err := sip.ParseAddressValue(h.Value(), &u, &params)
+	return u, err == nil
+}
+
+// byTicket admits the holder of a valid ticket, as himself.
+func (p *Proxy) byTicket(r *routed) (*caller, *refusal) {
+	t, err := p.ticketOf(r.from, time.Now())
 	if err != nil {
-		return "", &refusal{code: 403, reason: "Ticket Not Valid", why: err}
+		return nil, &refusal{code: 403, reason: "Ticket Not Valid", why: err}
 	}
 	from := &r.req.From().Address
 	account := canonicalAoR(from)
-	if !t.Is(from.User, from.Host) || r.req.Method == sip.REGISTER && canonicalAoR(&r.req.To().Address) != account {
-		return "", refusedFrom
+	if !t.Is(from.User, from.Host) || r.req.Method == sip.REGISTER && canonicalAoR(&r.req.To().Address) != account ||
+		!repliesTo(r.req, account) {
+		return nil, refusedFrom
 	}
-	number, no := p.judgeNumbers(r, account)
-	if no == nil && r.req.Method != sip.REGISTER && !t.Allows(r.req.Recipient.User, r.req.Recipient.Host, number) {
-		no = &refusal{code: 403, reason: "Not On Your Ticket"}
-	}
-	return account, no
+	return &caller{account, &t}, nil
 }
 
-// judgeNumbers applies the rules for telephone numbers to the Request-URI, and
-// to the one that a REFER asks the other party to call. It gives the number
-// that is called, if it is one.
-func (p *Proxy) judgeNumbers(r *routed, account string) (called admission.Number, no *refusal) {
-	rules := p.cfg.Admission.Numbers
-	if rules == nil || r.flow != nil || r.req.Method == sip.REGISTER {
-		return called, nil
+// ticketOf gives the ticket that a WebSocket was opened with. It is verified
+// with the first request and kept as long as the flow, since one for single use
+// would be refused to the second.
+func (p *Proxy) ticketOf(f *sipstack.Flow, now time.Time) (admission.Ticket, error) {
+	p.mu.Lock()
+	t, ok := p.tickets[f.ID()]
+	p.mu.Unlock()
+	if ok && now.Before(t.Expires) {
+		return t, nil
 	}
-	if h := r.req.GetHeader("Refer-To"); h != nil {
-		var to sip.Uri
-		params := sip.NewParams()
-		if _, err := sip.ParseAddressValue(h.Value(), &to, &params); err != nil {
-			return called, &refusal{code: 400, reason: "Bad Refer-To"}
+	t, err := p.cfg.Admission.Tickets.Verify(admission.TicketFrom(f.RequestURI(), f.Subprotocols()), now)
+	if err != nil {
+		return t, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, live := p.stack.Flow(f.ID()); live { // else nobody would forget it
+		p.tickets[f.ID()] = t
+	}
+	return t, nil
+}
+
+// mayAsk tells whether the caller may call whom his request is for, and whom
+// a REFER asks the other party to call.
+func (p *Proxy) mayAsk(r *routed) *refusal {
+	targets := r.req.GetHeaders("Refer-To")
+	if len(targets) > 1 { // RFC 3515 §2.4.1; two peers could read two of them
+		return &refusal{code: 400, reason: "Bad Refer-To"}
+	}
+	for _, h := range targets {
+		u, ok := addressIn(h)
+		if !ok || p.smuggles(&u) {
+			return &refusal{code: 400, reason: "Bad Refer-To"}
 		}
-		if _, no := judgeNumber(rules, &to, account); no != nil {
-			return called, no
+		if no := p.mayCall(r, &u); no != nil {
+			return no
 		}
 	}
-	return judgeNumber(rules, &r.req.Recipient, account)
+	if r.inside || r.req.Method == sip.REGISTER {
+		return nil
+	}
+	return p.mayCall(r, &r.req.Recipient)
+}
+
+// smuggles tells whether a URI would put a header into the request that is made
+// of it, which we take out of requests (RFC 3261 §19.1.5).
+func (p *Proxy) smuggles(u *sip.Uri) bool {
+	return slices.ContainsFunc(u.Headers, func(kv sip.HeaderKV) bool {
+		name, err := url.PathUnescape(kv.K)
+		return err != nil || slices.ContainsFunc(p.cfg.StripHeaders, func(s string) bool { return strings.EqualFold(s, name) })
+	})
+}
+
+// mayCall applies the rules for telephone numbers, and what the ticket says,
+// to one URI that the caller has called, or is led to. A request for a flow of
+// ours dials nothing; one of a dialog that was let in names a machine.
+func (p *Proxy) mayCall(r *routed, u *sip.Uri) *refusal {
+	if r.caller == nil {
+		return nil
+	}
+	var number admission.Number
+	if rules := p.cfg.Admission.Numbers; rules != nil && r.flow == nil {
+		var no *refusal
+		if number, no = judgeNumber(rules, u, r.caller.account); no != nil {
+			return no
+		}
+	}
+	if t := r.caller.ticket; t != nil && r.usage == 0 && !t.Allows(u.User, u.Host, number) {
+		return &refusal{code: 403, reason: "Not On Your Ticket"}
+	}
+	return nil
 }
 
 func judgeNumber(rules *admission.Rules, u *sip.Uri, account string) (admission.Number, *refusal) {
@@ -140,7 +264,12 @@ func (p *Proxy) count(r *routed, account string) *refusal {
 		source = netip.Addr{}
 	}
 	if r.req.Method == sip.REGISTER {
-		account = claimed(r)
+		if v := limiter.Guessing(r.from.Remote().Addr(), canonicalAoR(&r.req.To().Address)); !v.OK {
+			return overLimit(v)
+		}
+		if account = claimed(r); source.Unmap().IsLoopback() { // whose pace the limiter lets be
+			account = ""
+		}
 	}
 	if v := limiter.AllowAccount(kindOf(r.req.Method), source, account); !v.OK {
 		return overLimit(v)
@@ -154,7 +283,7 @@ func (p *Proxy) count(r *routed, account string) *refusal {
 	}
 	r.held = release
 	r.ending.add(func() {
-		if r.call == nil { // it was not to be
+		if !r.began.Load() { // it was not to be
 			release()
 		}
 	})
@@ -197,7 +326,8 @@ func (p *Proxy) strike(from netip.Addr, why string) {
 }
 
 // registerFailed counts wrong credentials: a REGISTER that had some and was
-// refused all the same. A stale nonce is no fault.
+// refused all the same. A stale nonce is no fault, whether the registrar says so
+// or not: who is registered already guesses no more.
 func (p *Proxy) registerFailed(r *routed, res *sip.Response) {
 	proof := value(r.req, "Authorization") + value(r.req, "Proxy-Authorization")
 	challenge := value(res, "WWW-Authenticate") + value(res, "Proxy-Authenticate")
@@ -207,11 +337,17 @@ func (p *Proxy) registerFailed(r *routed, res *sip.Response) {
 	case res.StatusCode != 401 && res.StatusCode != 403 && res.StatusCode != 407:
 		return
 	}
+	aor := canonicalAoR(&r.req.To().Address)
+	if slices.Contains(p.accounts(r.from), aor) {
+		return
+	}
 	source := r.from.Remote().Addr()
 	if l := p.cfg.Admission.Limiter; l != nil {
-		l.Failed(source, claimed(r))
+		l.Failed(source, aor)
 	}
-	p.strike(source, "Wrong Credentials")
+	if r.from.Transport() != sipstack.UDP { // see isOffence
+		p.strike(source, "Wrong Credentials")
+	}
 }
 
 // Registered tells whether anybody is registered over a flow.
@@ -227,7 +363,7 @@ type Gate struct {
 	// while new ones are turned away. nil: nobody is.
 	Known func(*sipstack.Flow) bool
 	// Peer tells whether a source is a server of ours, which no limit of sources
-	// is for. nil: none is.
+	// is for, unless it opens WebSockets. nil: none is.
 	Peer func(netip.Addr) bool
 }
 
@@ -252,15 +388,16 @@ func (g *Gate) Request(f *sipstack.Flow, method string) (retryAfter time.Duratio
 			return time.Until(until), false
 		}
 	}
+	if g.Limiter != nil { // before the others: what one source has too much is not made up for by all
+		if g.Peer != nil && !isWeb(f) && g.Peer(source) { // it brings the calls of many
+			source = netip.Addr{}
+		}
+		if v := g.Limiter.Allow(admission.Request, source, ""); !v.OK {
+			return v.RetryAfter, false
+		}
+	}
 	if g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
 		return g.Overload.RetryAfter(), false
 	}
-	if g.Limiter == nil {
-		return 0, true
-	}
-	if g.Peer != nil && g.Peer(source) { // it brings the calls of many
-		source = netip.Addr{}
-	}
-	v := g.Limiter.Allow(admission.Request, source, "")
-	return v.RetryAfter, v.OK
+	return 0, true
 }

@@ -36,6 +36,7 @@ type binding struct {
 	aor       string
 	registrar string // that accepted it
 	account   string // digest user, realm and registrar; "": it asked for no password
+	vouched   bool   // configuration names that registrar, and not just any hop
 	client    *client
 	mark      mark    // the name in the token that the registrar holds; stays when the client changes its flow
 	contact   sip.Uri // the client's own URI
@@ -216,6 +217,19 @@ func (p *Proxy) accounts(f *sipstack.Flow) []string {
 	return cl.aors
 }
 
+// isVouched tells whether a registrar that configuration names has accepted an
+// address of record over f. Where clients may name any hop they may name a
+// registrar of their own, which says yes to everything: good enough to be
+// called there, not for our trunks and servers.
+func (p *Proxy) isVouched(f *sipstack.Flow, aor string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cl, now := p.known(f), time.Now()
+	return cl != nil && slices.ContainsFunc(cl.bindings, func(b *binding) bool {
+		return b.vouched && b.aor == aor && now.Before(b.expires)
+	})
+}
+
 // list renews what accounts gives.
 func (cl *client) list(now time.Time) {
 	cl.aors, cl.until = []string{}, now.Add(longestExpires)
@@ -351,6 +365,7 @@ type enrolment struct {
 	wildcard  bool // "*": all of them
 	mark      mark
 	path      bool // it goes out in a Path
+	vouched   bool // see binding
 }
 
 // enrolled is one Contact of a REGISTER.

@@ -109,6 +109,7 @@ func (p *Proxy) phoneOf(r *routed) *sipstack.Flow {
 func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 	p.forgetMoves(f)
 	p.mu.Lock()
+	delete(p.tickets, f.ID())
 	cl := p.clients[f.ID()]
 	var lost []*call
 	if cl != nil && !p.closed {

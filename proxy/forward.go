@@ -97,6 +97,7 @@ func (p *Proxy) forward(r *routed) {
 	if opens {
 		r.call = p.newCall(r)
 		if r.held != nil {
+			r.began.Store(true)
 			r.call.ending.add(r.held)
 		}
 		r.call.log.Info("call", "remote", r.from.Remote(), "to", r.to.Remote(), "breaker", r.call.broken)

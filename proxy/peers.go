@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,9 +47,10 @@ func (s *peers) hopAt(a netip.Addr, now time.Time) (Hop, bool) {
 }
 
 // Knows tells whether a machine is a peer of ours: one that may be a next hop,
-// by configuration or by what its names resolve to.
+// by configuration or by what its names resolve to, or that a trunk calls from.
+// That any hop is allowed makes nobody a peer.
 func (p *Proxy) Knows(from netip.Addr) bool {
-	if p.policy.knows(from) {
+	if p.policy.knows(from) || slices.ContainsFunc(p.policy.trunks, func(t *Trunk) bool { return among(t.Peers, from) }) {
 		return true
 	}
 	_, ok := p.peers.hopAt(from, time.Now())

@@ -187,10 +187,15 @@ func (p *policy) allowsAddr(a netip.AddrPort) bool {
 	return found
 }
 
-// knows tells whether a machine is one of those that may be a next hop, as far
-// as that can be told without DNS.
+// any tells whether every hop may be named.
+func (p *policy) any() bool {
+	return slices.ContainsFunc(p.allow, func(n NextHop) bool { return n.Any })
+}
+
+// knows tells whether configuration means a machine as a next hop, as far as
+// that can be told without DNS. An entry for any hop means none.
 func (p *policy) knows(from netip.Addr) bool {
-	if among(p.allow, from) {
+	if slices.ContainsFunc(p.allow, func(n NextHop) bool { return !n.Any && n.contains(from) }) {
 		return true
 	}
 	found := false

@@ -12,6 +12,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"webrtc2sip/internal/admission"
 	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
@@ -100,9 +101,10 @@ type Proxy struct {
 	calls   map[uint64]*call
 	ended   map[uint64]*call // by which a subscription outlives them
 	dialogs map[dialogKey]*call
-	clients map[uint64]*client  // by id of their flow
-	device  map[string]*binding // by AoR, +sip.instance, reg-id and registrar
-	moved   map[uint64]*client  // other names of a client: flows that it lost, marks of its bindings
+	clients map[uint64]*client          // by id of their flow
+	tickets map[uint64]admission.Ticket // that flows were opened with
+	device  map[string]*binding         // by AoR, +sip.instance, reg-id and registrar
+	moved   map[uint64]*client          // other names of a client: flows that it lost, marks of its bindings
 	moves   map[usageKey]uint64
 	movesOf map[uint64][]usageKey // keys of moves, by the flow that they lead to
 	book    book
@@ -136,7 +138,7 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		policy: policy{cfg.OutboundProxies, cfg.Trunks, cfg.AllowNextHops}, tokens: newTokens(),
 		ctx: ctx, stop: stop,
 		calls: map[uint64]*call{}, ended: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
-		clients: map[uint64]*client{}, device: map[string]*binding{}, moved: map[uint64]*client{}, book: newBook(),
+		clients: map[uint64]*client{}, tickets: map[uint64]admission.Ticket{}, device: map[string]*binding{}, moved: map[uint64]*client{}, book: newBook(),
 		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{},
 		smooth: newSmoother(cfg.RegistersPerSecond),
 	}
@@ -224,6 +226,9 @@ func (p *Proxy) ServeACK(req *sip.Request, from *sipstack.Flow) {
 		return
 	}
 	r, refusal := p.route(req, from)
+	if refusal == nil && !r.inside && p.cfg.Admission.Auth != AuthNone && p.isStranger(r) { // of no call, and an ACK can't be asked who sent it
+		refusal = refusedDialog
+	}
 	if refusal != nil {
 		p.log.Debug("ACK not routed", "sip_call_id", value(req, "Call-ID"), "status", refusal.code)
 		return

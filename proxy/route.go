@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -41,10 +42,12 @@ type routed struct {
 	exchange exchange   // descriptions of this transaction
 	body     []byte     // as it leaves
 	attempts attempts
-	shift    uint32     // what its CSeq number is raised by: challenges that we answered for its sender
-	proof    sip.Header // the answer to the last one
-	held     func()     // gives back the call's place in the limits; nil: it has none
-	ending   ending     // what else has to be given back with the final response
+	shift    uint32      // what its CSeq number is raised by: challenges that we answered for its sender
+	proof    sip.Header  // the answer to the last one
+	caller   *caller     // who sends it; nil: a peer, or a call that was let in
+	held     func()      // gives back the call's place in the limits; nil: it has none
+	began    atomic.Bool // a call has taken that place over
+	ending   ending      // what else has to be given back with the final response
 }
 
 // refusal is a final answer of our own.
@@ -256,11 +259,14 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 // client's sipml5-outbound, then what configuration says of the number or the
 // domain, then the Request-URI.
 func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
-	if t := p.trunkAt(r.from); t != nil && opensSomething(r.req) && len(r.routes) == 0 && r.req.Method != sip.OPTIONS {
+	inDialog := tagOf(r.req.To().Params) != ""
+	if t := p.trunkAt(r.from); t != nil && !inDialog && len(r.routes) == 0 && r.req.Method != sip.OPTIONS && r.req.Method != sip.REGISTER {
 		return p.routeInbound(r, t)
 	}
+	if inDialog && r.req.IsInvite() && isWeb(r.from) && p.cfg.Admission.Auth != AuthNone {
+		return refusedDialog // calls of browsers are known here: a To tag is no way past the limits of calls
+	}
 	var err error
-	inDialog := tagOf(r.req.To().Params) != ""
 	switch found := p.routeByConfig(r); {
 	case len(r.routes) > 0:
 		first := &r.routes[0].Address
@@ -356,4 +362,8 @@ func (p *Proxy) spiral(u *sip.Uri) bool {
 // trusts tells whether a request from the telephone side to the telephone side
 // may pass: only from where one may go, too. The way to a browser is by token
 // and asks for no more.
-func (p *Proxy) trusts(r *routed) bool { return p.Knows(r.from.Remote().Addr()) }
+func (p *Proxy) trusts(r *routed) bool {
+	from := r.from.Remote().Addr()
+	_, server := p.peers.hopAt(from, time.Now())
+	return server || p.policy.any() || p.policy.knows(from)
+}

@@ -103,7 +103,9 @@ type lab struct {
 	shots     int
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T) *lab { return newLabFor(t, Admission{}) }
+
+func newLabFor(t *testing.T, who Admission) *lab {
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	l := &lab{
 		stack:     sipstack.New(sipstack.Config{Logger: log, Limits: sipstack.Limits{Handshake: 500 * time.Millisecond}}),
@@ -116,7 +118,7 @@ func newLab(t *testing.T) *lab {
 		}
 	}
 	p := New(Config{
-		Logger: log, Breaker: BreakerNever,
+		Logger: log, Breaker: BreakerNever, Admission: who,
 		OutboundProxies: []OutboundProxy{{Domain: "*", Servers: server(pbxAddr.Addr().String(), pbxAddr.Port(), sipstack.UDP)}},
 		AllowNextHops:   []NextHop{{Any: true}},
 		Resolver:        &zone{addrs: map[string][]netip.Addr{"services.example.com": {pbxAddr.Addr()}}},

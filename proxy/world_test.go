@@ -91,16 +91,29 @@ type peer struct {
 
 func run(t *testing.T, cfg Config, test func(w *world)) {
 	t.Helper()
+	runBehind(t, nil, cfg, test)
+}
+
+// runBehind is run with a gate in front.
+func runBehind(t *testing.T, gate *Gate, cfg Config, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		log := slog.New(slog.NewTextHandler(t.Output(), nil))
-		w := &world{t: t, media: &fakeMedia{}, stack: sipstack.New(sipstack.Config{Logger: log})}
+		stack := sipstack.Config{Logger: log}
+		if gate != nil {
+			stack.Admit = gate
+		}
+		w := &world{t: t, media: &fakeMedia{}, stack: sipstack.New(stack)}
 		cfg.Logger = log
 		if cfg.AllowNextHops == nil {
 			cfg.AllowNextHops = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
 		}
 		cfg.Addresses, cfg.Ports = []netip.Addr{netip.MustParseAddr("127.0.0.1")}, []uint16{5060}
 		w.proxy = New(cfg, w.stack, w.media)
+		if gate != nil {
+			gate.Known, gate.Peer = w.proxy.Registered, w.proxy.Knows
+		}
 		w.browser = w.connect(sipstack.WSS, browserAddr)
 		w.pbx = w.connect(sipstack.UDP, pbxAddr)
 		served := make(chan error, 1)

@@ -238,6 +238,19 @@ func (x *Limiter) Failed(source netip.Addr, account string) Verdict {
 	return Verdict{OK: true}
 }
 
+// Guessing is the verdict on a REGISTER of an account from a source by what [Limiter.Failed] has counted, and by nothing
+// else. It counts nothing.
+func (x *Limiter) Guessing(source netip.Addr, account string) Verdict {
+	if x.limits.FailuresPerMinute < 0 {
+		return Verdict{OK: true}
+	}
+	sourceKey, _ := x.sourceKey(source)
+	if wait := x.pairs.full(pairKey(sourceKey, maphash.String(x.seed, account)), x.now(), x.limits.FailuresPerMinute); wait > 0 {
+		return over("failures-per-minute", wait)
+	}
+	return Verdict{OK: true}
+}
+
 // Usage is how much of a limiter is in use.
 type Usage struct {
 	Sources, Accounts int // remembered

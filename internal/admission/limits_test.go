@@ -403,3 +403,24 @@ func TestAllowAccount(t *testing.T) {
 		}
 	})
 }
+
+// Guessing says what Failed has counted, for REGISTERs of which the pace is held elsewhere.
+func TestGuessingAlone(t *testing.T) {
+	x := NewLimiter(Limits{FailuresPerMinute: 3})
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for range 3 {
+		if v := x.Guessing(here, "sip:1000@example.com"); !v.OK {
+			t.Fatalf("too early: %+v", v)
+		}
+		x.Failed(here, "sip:1000@example.com")
+	}
+	if v := x.Guessing(here, "sip:1000@example.com"); v.OK || v.Over != "failures-per-minute" || v.RetryAfter <= 0 {
+		t.Errorf("got %+v, want a refusal", v)
+	}
+	if !x.Guessing(there, "sip:1000@example.com").OK || !x.Guessing(here, "sip:1001@example.com").OK {
+		t.Error("somebody else is refused")
+	}
+	if v := NewLimiter(Limits{FailuresPerMinute: -1}).Guessing(here, "sip:1000@example.com"); !v.OK {
+		t.Errorf("without a limit: got %+v", v)
+	}
+}
