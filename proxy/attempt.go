@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func (p *Proxy) transmit(r *routed) {
 		return
 	}
 	if r.pending != nil {
-		r.pending.sent(client)
+		r.pending.sent(n, client)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -51,7 +52,7 @@ func (p *Proxy) transmit(r *routed) {
 		return
 	}
 	x.client = client
-	if len(r.targets) > 0 && !x.heard {
+	if !x.heard && len(r.targets) > 0 { // in this order: who has been heard may be taking the next target
 		x.silence = time.AfterFunc(failoverAfter, func() { p.silent(r, n) })
 	}
 }
@@ -138,6 +139,7 @@ func (p *Proxy) another(r *routed) bool {
 	if err != nil {
 		return false
 	}
+	r.call.holdTarget(r.hops, r.target)
 	return p.leaveBy(r, f)
 }
 
@@ -171,25 +173,26 @@ func (c *call) redirect(r *routed) {
 }
 
 // redirected follows a 3xx if configuration says so and one of its contacts is
-// a hop that anybody may name (RFC 3261 §16.5). It tells whether it took the
-// response; the others go on to the caller.
+// a hop that anybody may name (RFC 3261 §16.5), for a caller who may call it.
+// It tells whether it took the response; the others go on to the caller.
 func (p *Proxy) redirected(r *routed, res *sip.Response) bool {
 	if !p.cfg.FollowRedirects || res.StatusCode < 300 || res.StatusCode > 399 || res.StatusCode == 380 || !opensSomething(r.req) ||
 		r.pending != nil && r.pending.isCancelled() || r.attempts.redirects >= maxRedirects || isWeb(r.to) {
 		return false
 	}
-	var next routed
 	for _, c := range contacts(res) {
-		if next.via(&c.Address) != nil || p.policy.judge(next.hops[0].Hop, false) != nil {
+		hops, ok := p.redirection(r, &c.Address)
+		if !ok {
 			continue
 		}
 		r.attempts.redirects++
-		r.uri, r.routes, r.hops, r.trunk, r.trust = *c.Address.Clone(), nil, next.hops, nil, false
+		r.uri, r.routes, r.hops, r.trust = *c.Address.Clone(), nil, hops, false
 		r.uri.UriParams = without(r.uri.UriParams, "method")
 		r.uri.Headers = nil
 		r.targets = nil
+		r.leaveTrunk()
 		p.resolve(r, func(f *sipstack.Flow, err error) {
-			if err != nil || !p.leaveBy(r, f) {
+			if err != nil || r.pending != nil && r.pending.isCancelled() || !p.leaveBy(r, f) {
 				p.failure(r, res)
 				return
 			}
@@ -198,4 +201,16 @@ func (p *Proxy) redirected(r *routed, res *sip.Response) bool {
 		return true
 	}
 	return false
+}
+
+// redirection gives the hop that a contact of a 3xx leads to, if the request
+// may go there. A sips: request stays one (RFC 5630 §3.2).
+func (p *Proxy) redirection(r *routed, to *sip.Uri) ([]Server, bool) {
+	var next routed
+	switch secure := strings.EqualFold(r.req.Recipient.Scheme, "sips"); {
+	case next.via(to) != nil, p.policy.judge(next.hops[0].Hop, false) != nil, p.mayCall(r, to) != nil,
+		secure && !strings.EqualFold(to.Scheme, "sips"):
+		return nil, false
+	}
+	return next.hops, true
 }

@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
+	"webrtc2sip/internal/admission"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -189,4 +193,172 @@ func (w *world) boundContact() string {
 	w.pbx.reply(req, "200 OK", "", "Contact: "+req.one("Contact")+";expires=600")
 	w.browser.want("SIP/2.0 200")
 	return req.uri("Contact", 0)
+}
+
+// An INVITE that its caller has given up goes nowhere else.
+func TestCancelledInviteDoesNotFailOver(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		end  func(w *world, invite msg)
+		want string
+	}{
+		{"503", func(w *world, invite msg) { w.pbx.reply(invite, "503 Service Unavailable", "") }, "SIP/2.0 500"},
+		{"transport", func(w *world, _ msg) { w.pbx.pipe.Close() }, "SIP/2.0 503"},
+		{"silence", func(*world, msg) {}, "SIP/2.0 408"},
+		{"redirect", func(w *world, invite msg) {
+			w.pbx.reply(invite, "302 Moved Temporarily", "", "Contact: <sip:2000@192.0.2.11>")
+		}, "SIP/2.0 302"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg := pair()
+			cfg.FollowRedirects = true
+			run(t, cfg, func(w *world) {
+				spare := w.connect(sipstack.UDP, spareAddr)
+				via := w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact, "CSeq: 1 INVITE")
+				w.browser.want("SIP/2.0 100")
+				invite := w.pbx.want("INVITE ")
+				w.browser.cancel("sip:2000@pbx.example.net", via, "Call-ID: call-1", "CSeq: 1 CANCEL")
+				w.browser.want("SIP/2.0 200")
+				row.end(w, invite)
+				w.browser.want(row.want)
+				spare.nothing(time.Minute)
+				w.wantCalls(0)
+			})
+		})
+	}
+}
+
+// Outside of calls, too, the next server is tried, and when there is none left
+// the caller hears of it.
+func TestFailsOverOutsideOfCalls(t *testing.T) {
+	for _, method := range []string{"MESSAGE", "OPTIONS", "SUBSCRIBE", "PUBLISH", "REGISTER"} {
+		t.Run(method, func(t *testing.T) {
+			run(t, pair(), func(w *world) {
+				spare := w.connect(sipstack.UDP, spareAddr)
+				ask := func() {
+					w.browser.request(method+" sip:pbx.example.net", "", "Event: presence", jsSIPContact)
+				}
+				ask()
+				w.pbx.reply(w.pbx.want(method), "503 Service Unavailable", "")
+				spare.reply(spare.want(method), "200 OK", "")
+				w.browser.want("SIP/2.0 200")
+				ask()
+				w.pbx.reply(w.pbx.want(method), "503 Service Unavailable", "", "Retry-After: 7")
+				spare.reply(spare.want(method), "503 Service Unavailable", "", "Retry-After: 9")
+				equal(t, "Retry-After", w.browser.want("SIP/2.0 500").one("Retry-After"), "9")
+				if method != "REGISTER" { // which waits for its turn
+					ask()
+					equal(t, "Retry-After", w.browser.want("SIP/2.0 503").one("Retry-After"), "7")
+				}
+			})
+		})
+	}
+}
+
+// Inside of a call the next address of a name takes over, for the rest of it.
+func TestFailsOverInsideOfACall(t *testing.T) {
+	cfg := Config{
+		AllowNextHops: []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}},
+		Resolver:      &zone{addrs: map[string][]netip.Addr{"cluster.example": {pbxAddr.Addr(), spareAddr.Addr()}}},
+	}
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		invite, _ := w.callOut()
+		w.pbx.reply(invite, "200 OK", "ans", "Contact: <sip:2000@cluster.example>")
+		ok := w.browser.want("SIP/2.0 200")
+		to := append(routesOf(ok), "To: "+ok.one("To"))
+		w.browser.request("INFO sip:2000@cluster.example", "", append(to, "CSeq: 2 INFO")...)
+		w.pbx.reply(w.pbx.want("INFO "), "503 Service Unavailable", "")
+		spare.reply(spare.want("INFO "), "200 OK", "")
+		w.browser.want("SIP/2.0 200")
+		w.browser.request("INFO sip:2000@cluster.example", "", append(to, "CSeq: 3 INFO")...)
+		spare.reply(spare.want("INFO "), "200 OK", "")
+		w.browser.want("SIP/2.0 200")
+	})
+}
+
+// Two servers that redirect to each other are left to themselves.
+func TestRedirectLoop(t *testing.T) {
+	cfg := Config{FollowRedirects: true, AllowNextHops: []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}}
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		req, _ := w.callOut()
+		for n := range maxRedirects + 1 {
+			at, other := w.pbx, spare
+			to := "Contact: <sip:2000@192.0.2.11>"
+			if n%2 == 1 {
+				at, other, to = spare, w.pbx, "Contact: <sip:2000@192.0.2.10>"
+			}
+			at.reply(req, "302 Moved Temporarily", "", to)
+			at.want("ACK ")
+			if n < maxRedirects {
+				req = other.want("INVITE ")
+			}
+		}
+		w.browser.want("SIP/2.0 302")
+		w.pbx.nothing(time.Second)
+		spare.nothing(time.Second)
+		w.wantCalls(0)
+	})
+}
+
+// A redirect is a call to somebody else: it dials no number that the caller may
+// not, leaves no sips: behind, and takes nothing of a trunk along.
+func TestRedirectsAreJudged(t *testing.T) {
+	allowed := []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
+	t.Run("number", func(t *testing.T) {
+		cfg := Config{FollowRedirects: true, AllowNextHops: allowed, Admission: Admission{Numbers: rules(t, admission.RulesConfig{Deny: []string{"0900"}})}}
+		run(t, cfg, func(w *world) {
+			spare := w.connect(sipstack.UDP, spareAddr)
+			req, _ := w.callOut()
+			w.pbx.reply(req, "302 Moved Temporarily", "", "Contact: <sip:0900123@192.0.2.11>")
+			w.browser.want("SIP/2.0 302")
+			spare.nothing(time.Second)
+		})
+	})
+	t.Run("sips", func(t *testing.T) {
+		p := &Proxy{policy: policy{allow: allowed}}
+		for to, want := range map[string]bool{"sip:2000@192.0.2.11": false, "sips:2000@192.0.2.11": true, "sips:2000@10.0.0.1": false} {
+			var uri, target sip.Uri
+			if err := errors.Join(sip.ParseUri("sips:2000@192.0.2.10", &uri), sip.ParseUri(to, &target)); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := p.redirection(&routed{req: sip.NewRequest(sip.INVITE, uri)}, &target); ok != want {
+				t.Errorf("%s: got %v", to, ok)
+			}
+		}
+	})
+	t.Run("trunk", func(t *testing.T) {
+		cfg := carrier()
+		cfg.FollowRedirects, cfg.AllowNextHops = true, allowed
+		run(t, cfg, func(w *world) {
+			at, spare := w.connect(sipstack.UDP, trunkAddr), w.connect(sipstack.UDP, spareAddr)
+			w.browser.request("INVITE sip:+4930999@pbx.example.net", "sdp-offer", callerContact, "CSeq: 7 INVITE")
+			w.browser.want("SIP/2.0 100")
+			at.reply(at.want("INVITE "), "401 Unauthorized", "", trunkChallenge)
+			at.want("ACK ")
+			at.reply(at.want("INVITE "), "302 Moved Temporarily", "", "Contact: <sip:2000@192.0.2.11>")
+			at.want("ACK ")
+			req := spare.want("INVITE sip:2000@192.0.2.11 ")
+			equal(t, "proof", req.one("Authorization"), "")
+			equal(t, "identity", req.one("P-Asserted-Identity"), "")
+			equal(t, "CSeq", req.one("CSeq"), "7 INVITE")
+			spare.reply(req, "401 Unauthorized", "", trunkChallenge)
+			spare.want("ACK ")
+			w.browser.want("SIP/2.0 401")
+			spare.nothing(time.Second)
+		})
+	})
+}
+
+// The transaction of an attempt that was over before its Send returned does not
+// take the place of the next one, which a CANCEL is for.
+func TestAttemptsInOrder(t *testing.T) {
+	first, second := new(sipstack.ClientTransaction), new(sipstack.ClientTransaction)
+	i := &pending{}
+	i.sent(2, second)
+	i.sent(1, first)
+	if i.client != second {
+		t.Error("the first attempt came back")
+	}
 }

@@ -3,87 +3,12 @@ package proxy
 import (
 	"bytes"
 	"errors"
-	"sync"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/sipstack"
 )
-
-// pending is an INVITE in progress: the way from its CANCEL, or from Timer C,
-// to the client transaction.
-type pending struct {
-	tx *sipstack.ServerTransaction
-
-	mu        sync.Mutex
-	client    *sipstack.ClientTransaction
-	cancelled bool
-	reason    []sip.Header
-	timerC    *time.Timer
-	ended     []func() // to call when there is a final answer
-}
-
-// cancel cancels the forwarded INVITE, now or as soon as it is sent.
-func (i *pending) cancel(reason ...sip.Header) {
-	i.mu.Lock()
-	i.cancelled, i.reason = true, reason
-	client := i.client
-	i.mu.Unlock()
-	if client != nil {
-		_ = client.Cancel(reason...)
-	}
-}
-
-// isCancelled tells whether the INVITE has been given up.
-func (i *pending) isCancelled() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.cancelled
-}
-
-// sent notes the client transaction; a CANCEL that came before it goes now.
-func (i *pending) sent(client *sipstack.ClientTransaction) {
-	i.mu.Lock()
-	i.client = client
-	cancelled, reason := i.cancelled, i.reason
-	i.mu.Unlock()
-	if cancelled {
-		_ = client.Cancel(reason...)
-	}
-}
-
-// wait restarts Timer C (RFC 3261 §16.7 step 2).
-func (i *pending) wait(d time.Duration) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.timerC == nil {
-		i.timerC = time.AfterFunc(d, func() { i.cancel() })
-		return
-	}
-	i.timerC.Reset(d)
-}
-
-// onDone sets what is called when there is a final answer.
-func (i *pending) onDone(f func()) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = append(i.ended, f)
-}
-
-func (i *pending) done() {
-	i.mu.Lock()
-	if i.timerC != nil {
-		i.timerC.Stop()
-	}
-	ended := i.ended
-	i.ended = nil
-	i.mu.Unlock()
-	for _, f := range ended {
-		f()
-	}
-}
 
 // exchange is what a transaction has said in descriptions so far.
 type exchange struct {
@@ -140,22 +65,31 @@ func (p *Proxy) expectAnswer(r *routed) {
 }
 
 // send forwards a request of our own and calls ended when it has its final
-// answer, whatever that says, or can have none.
+// answer, whatever that says, or can have none. The challenge of a trunk is not
+// final: a BYE that it does not take leaves a call that goes on to be paid for.
 func (p *Proxy) send(r *routed, ended func()) {
 	p.resolve(r, func(f *sipstack.Flow, err error) {
 		if err == nil {
 			r.to = f
-			_, err = p.stack.Send(p.outgoing(r, nil), f, func(res *sip.Response, err error) {
-				if err != nil || !res.IsProvisional() {
-					ended()
-				}
-			})
+			err = p.sendOwn(r, ended)
 		}
 		if err != nil {
 			ended()
 			r.call.log.Info("request not sent", "method", r.req.Method.String(), "err", err)
 		}
 	})
+}
+
+func (p *Proxy) sendOwn(r *routed, ended func()) error {
+	_, err := p.stack.Send(p.outgoing(r, nil), r.to, func(res *sip.Response, err error) {
+		switch {
+		case err == nil && res.IsProvisional():
+		case err == nil && p.prove(r, res) && p.sendOwn(r, ended) == nil:
+		default:
+			ended()
+		}
+	})
+	return err
 }
 
 // outgoing builds the request that leaves: Request-URI, Max-Forwards, Routes,
@@ -180,10 +114,7 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 		if len(body) == 0 && len(r.req.Body()) > 0 && is(h, "Content-Type") || p.strips(r, h) {
 			return nil
 		}
-		if r.shift != 0 {
-			h = shifted(h, r.shift)
-		}
-		return edit(h)
+		return edit(r.shifted(h))
 	})
 	p.addIdentity(r, out)
 	out.SetBody(body)
@@ -320,6 +251,9 @@ func (p *Proxy) failure(r *routed, res *sip.Response) {
 	p.registerFailed(r, res)
 	if (res.StatusCode == 401 || res.StatusCode == 407) && r.trunk != nil && r.trunk.Prover != nil {
 		refused := &refusal{code: 403, reason: "Trunk Refuses Credentials"} // the caller can't answer that challenge
+		if r.pending != nil && r.pending.isCancelled() {
+			refused = &refusal{code: 487, reason: "Request Terminated"}
+		}
 		p.refuse(r.tx, refused)
 		p.finished(r, refused.code)
 		return
@@ -373,7 +307,7 @@ func (c *call) refused(status int) {
 func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 	dropped := len(body) == 0 && len(res.Body()) > 0
 	edit := func(h sip.Header) sip.Header {
-		if p.stripsResponse(r, h) {
+		if p.stripsResponse(r, res, h) {
 			return nil
 		}
 		if r.shift != 0 && is(h, "CSeq") {

@@ -24,18 +24,19 @@ func (p *Proxy) isStripped(h sip.Header) bool {
 
 // strips tells which headers of a request stay here: those that carry trust if
 // the sender has none, or if the browser that would read them is to be spared
-// them (RFC 3323 §4.2, RFC 3325 §7); and credentials for somebody else than the
-// trunk that the request leaves by.
+// them (RFC 3323 §4.2, RFC 3325 §7); and what the trunk that the request leaves
+// by gets of us in their place: credentials, and the identity.
 func (p *Proxy) strips(r *routed, h sip.Header) bool {
-	if r.trunk != nil && r.trunk.Prover != nil && (is(h, "Authorization") || is(h, "Proxy-Authorization")) {
+	if t := r.trunk; t != nil && (t.Prover != nil && (is(h, "Authorization") || is(h, "Proxy-Authorization")) ||
+		t.Caller != "" && is(h, "P-Asserted-Identity")) {
 		return true
 	}
 	return r.from != nil && p.isStripped(h) && (!p.trusted(r.from) || r.to != nil && isWeb(r.to) && hidden(r.req))
 }
 
 // stripsResponse is strips for what comes back.
-func (p *Proxy) stripsResponse(r *routed, h sip.Header) bool {
-	return p.isStripped(h) && !p.trusted(r.to)
+func (p *Proxy) stripsResponse(r *routed, res *sip.Response, h sip.Header) bool {
+	return p.isStripped(h) && (!p.trusted(r.to) || isWeb(r.from) && hidden(res))
 }
 
 // hidden tells whether a caller asked for his identity to stay inside.
@@ -67,14 +68,15 @@ func (p *Proxy) addIdentity(r *routed, out *sip.Request) {
 	}
 }
 
-// shifted raises the CSeq number in the headers that have one (RFC 3261
-// §20.16, RFC 3262 §7.2).
-func shifted(h sip.Header, by uint32) sip.Header {
-	switch c := h.(type) {
-	case *sip.CSeqHeader:
-		return &sip.CSeqHeader{SeqNo: c.SeqNo + by, MethodName: c.MethodName}
-	}
-	if !is(h, "RAck") {
+// shifted raises the CSeq number in the headers that have one: in RAck it is
+// that of the INVITE, which the challenges to the PRACK have not raised
+// (RFC 3261 §20.16, RFC 3262 §7.2).
+func (r *routed) shifted(h sip.Header) sip.Header {
+	c, ok := h.(*sip.CSeqHeader)
+	switch {
+	case ok && r.shift != 0:
+		return &sip.CSeqHeader{SeqNo: c.SeqNo + r.shift, MethodName: c.MethodName}
+	case r.ofInvite == 0 || !is(h, "RAck"):
 		return h
 	}
 	part := strings.Fields(h.Value())
@@ -85,6 +87,6 @@ func shifted(h sip.Header, by uint32) sip.Header {
 	if err != nil {
 		return h
 	}
-	part[1] = strconv.FormatUint(n+uint64(by), 10)
+	part[1] = strconv.FormatUint(n+uint64(r.ofInvite), 10)
 	return sip.NewHeader(h.Name(), strings.Join(part, " "))
 }

@@ -43,6 +43,7 @@ type routed struct {
 	body     []byte     // as it leaves
 	attempts attempts
 	shift    uint32      // what its CSeq number is raised by: challenges that we answered for its sender
+	ofInvite uint32      // the same for the INVITE that it belongs to
 	proof    sip.Header  // the answer to the last one
 	caller   *caller     // who sends it; nil: a peer, or a call that was let in
 	held     func()      // gives back the call's place in the limits; nil: it has none
@@ -90,7 +91,9 @@ func refusalOf(err error) *refusal {
 		{errGone, 480, "Temporarily Unavailable"},
 	} {
 		if errors.Is(err, row.is) {
-			return &refusal{code: row.code, reason: row.reason, why: err}
+			var pause resting
+			_ = errors.As(err, &pause)
+			return &refusal{code: row.code, reason: row.reason, why: err, retryAfter: time.Duration(pause)}
 		}
 	}
 	return &refusal{code: 500, reason: "Server Internal Error", why: err}

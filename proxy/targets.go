@@ -115,12 +115,12 @@ func (p *Proxy) connect(r *routed, err error, done func(*sipstack.Flow, error)) 
 		return
 	}
 	if opensSomething(r.req) {
-		fresh := slices.DeleteFunc(slices.Clone(r.targets), func(t resolver.Target) bool { return p.rest.resting(t.Addr, time.Now()) })
+		fresh, pause := p.rest.awake(r.targets, time.Now())
 		switch {
 		case len(fresh) > 0:
 			r.targets = fresh
 		case r.req.Method != sip.REGISTER: // which waits for its turn, see smoother
-			done(nil, errHopResting)
+			done(nil, pause)
 			return
 		}
 	}
@@ -221,15 +221,30 @@ const (
 	longest    = time.Hour
 )
 
-func (r *rest) resting(a netip.AddrPort, now time.Time) bool {
+// resting is the error for a hop whose targets all rest, for so long.
+type resting time.Duration
+
+func (resting) Error() string        { return errHopResting.Error() }
+func (resting) Is(target error) bool { return target == errHopResting }
+
+// awake gives those targets that do not rest, and for how long the first of the
+// others does.
+func (r *rest) awake(targets []resolver.Target, now time.Time) (fresh []resolver.Target, pause resting) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	until, ok := r.until[a]
-	if ok && !now.Before(until) {
-		delete(r.until, a)
-		return false
+	for _, t := range targets {
+		until, ok := r.until[t.Addr]
+		switch left := resting(until.Sub(now)); {
+		case !ok:
+			fresh = append(fresh, t)
+		case left <= 0:
+			delete(r.until, t.Addr)
+			fresh = append(fresh, t)
+		case pause == 0 || left < pause:
+			pause = left
+		}
 	}
-	return ok
+	return fresh, pause
 }
 
 func (r *rest) ask(a netip.AddrPort, d time.Duration, now time.Time) {

@@ -166,5 +166,18 @@ func (r *routed) byTrunk() {
 	default:
 		r.shift = c.shift
 	}
-	r.trunk = c.trunk
+	r.trunk, r.ofInvite = c.trunk, c.inviteShift
+}
+
+// leaveTrunk takes a request that was redirected off its trunk: who is there
+// now gets neither our name nor our proof, and has heard no CSeq number yet.
+func (r *routed) leaveTrunk() {
+	r.trunk, r.proof, r.shift, r.ofInvite = nil, nil, 0, 0
+	c := r.call
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trunk, c.shift, c.inviteShift = nil, 0, 0
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -146,5 +147,160 @@ func TestTrunkCallsBrowser(t *testing.T) {
 		at.want("SIP/2.0 100")
 		req := w.browser.want("INVITE sips:1000@df7jal23ls0d.invalid")
 		equal(t, "body", req.body(), "offered:sdp")
+	})
+}
+
+// Every kind of request of a call is challenged: the trunk sees numbers that
+// rise and RAck with that of the INVITE, the browser its own.
+func TestTrunkChallengesEverything(t *testing.T) {
+	run(t, carrier(), func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		const gw = "Contact: <sip:gw@198.51.100.5:5060>"
+		// challenged answers a request with a challenge, and checks that it comes
+		// again, with a number one higher and a proof of its own.
+		challenged := func(method string, first int) msg {
+			t.Helper()
+			req := at.want(method + " ")
+			equal(t, "CSeq of "+method, req.one("CSeq"), fmt.Sprint(first, " ", method))
+			at.reply(req, "407 Proxy Authentication Required", "", "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\"")
+			if method == "INVITE" {
+				equal(t, "CSeq of the ACK to the challenge", at.want("ACK ").one("CSeq"), fmt.Sprint(first, " ACK"))
+			}
+			req = at.want(method + " ")
+			equal(t, "CSeq of "+method+" with a proof", req.one("CSeq"), fmt.Sprint(first+1, " ", method))
+			equal(t, "proof", req.one("Proxy-Authorization"), "Digest for="+method)
+			return req
+		}
+		w.browser.request("INVITE sip:+4930999@pbx.example.net", "sdp-offer", callerContact, "CSeq: 10 INVITE", "Supported: 100rel")
+		w.browser.want("SIP/2.0 100")
+		invite := challenged("INVITE", 10)
+		at.reply(invite, "183 Session Progress", "early", gw, "RSeq: 1", "Require: 100rel")
+		early := w.browser.want("SIP/2.0 183")
+		equal(t, "CSeq of the 183", early.one("CSeq"), "10 INVITE")
+		to := append(routesOf(early)[1:], "To: "+early.one("To"))
+		ask := func(method string, seq int, headers ...string) {
+			w.browser.request(method+" sip:gw@198.51.100.5:5060", "", append(append(to, fmt.Sprint("CSeq: ", seq, " ", method)), headers...)...)
+		}
+		answered := func(seq string) {
+			t.Helper()
+			equal(t, "CSeq of the answer", w.browser.want("SIP/2.0 200").one("CSeq"), seq)
+		}
+		ask("PRACK", 11, "RAck: 1 10 INVITE")
+		prack := challenged("PRACK", 12)
+		equal(t, "RAck", prack.one("RAck"), "1 11 INVITE")
+		at.reply(prack, "200 OK", "")
+		answered("11 PRACK")
+		ask("UPDATE", 12, callerContact)
+		at.reply(challenged("UPDATE", 14), "200 OK", "", gw)
+		answered("12 UPDATE")
+		at.reply(invite, "200 OK", "ans", gw)
+		answered("10 INVITE")
+		ask("ACK", 10)
+		equal(t, "CSeq of the ACK", at.want("ACK ").one("CSeq"), "11 ACK")
+		ask("INVITE", 13, callerContact)
+		w.browser.want("SIP/2.0 100")
+		again := challenged("INVITE", 16)
+		at.reply(again, "200 OK", "", gw)
+		answered("13 INVITE")
+		ask("ACK", 13)
+		equal(t, "CSeq of the second ACK", at.want("ACK ").one("CSeq"), "17 ACK")
+		at.request("INFO sips:1000@df7jal23ls0d.invalid", "", inDialog(invite, "From: "+early.one("To"), "CSeq: 3 INFO")[1:]...)
+		info := w.browser.want("INFO ")
+		equal(t, "CSeq from the trunk", info.one("CSeq"), "3 INFO")
+		w.browser.reply(info, "200 OK", "")
+		equal(t, "CSeq to the trunk", at.want("SIP/2.0 200").one("CSeq"), "3 INFO")
+		ask("BYE", 14)
+		at.reply(challenged("BYE", 18), "200 OK", "")
+		answered("14 BYE")
+		w.wantCalls(0)
+	})
+}
+
+// A CANCEL is for the INVITE that is under way, with its number, and one that
+// comes before the challenge keeps the proof from being sent.
+func TestTrunkAndCancel(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		t.Run(fmt.Sprint("before the challenge ", before), func(t *testing.T) {
+			run(t, carrier(), func(w *world) {
+				at := w.connect(sipstack.UDP, trunkAddr)
+				via := w.browser.request("INVITE sip:+4930999@pbx.example.net", "sdp-offer", callerContact, "CSeq: 7 INVITE")
+				w.browser.want("SIP/2.0 100")
+				req := at.want("INVITE ")
+				cancel := func() {
+					w.browser.cancel("sip:+4930999@pbx.example.net", via, "Call-ID: call-1", "CSeq: 7 CANCEL")
+					w.browser.want("SIP/2.0 200")
+				}
+				if before {
+					cancel()
+				}
+				at.reply(req, "401 Unauthorized", "", trunkChallenge)
+				at.want("ACK ")
+				if before {
+					w.browser.want("SIP/2.0 487")
+					at.nothing(time.Minute)
+					return
+				}
+				req = at.want("INVITE ")
+				at.reply(req, "100 Trying", "")
+				cancel()
+				got := at.want("CANCEL sip:+4930999@pbx.example.net ")
+				equal(t, "CSeq", got.one("CSeq"), "8 CANCEL")
+				equal(t, "Via", got.one("Via"), req.all("Via")[0])
+				at.reply(got, "200 OK", "")
+				at.reply(req, "487 Request Terminated", "")
+				equal(t, "CSeq of the ACK", at.want("ACK ").one("CSeq"), "8 ACK")
+				equal(t, "CSeq of the 487", w.browser.want("SIP/2.0 487").one("CSeq"), "7 INVITE")
+				w.wantCalls(0)
+			})
+		})
+	}
+}
+
+// A BYE of our own proves itself, too: a call that the trunk goes on with is
+// paid for.
+func TestOwnByeAtATrunk(t *testing.T) {
+	cfg := carrier()
+	cfg.CallMaxDuration = time.Minute
+	run(t, cfg, func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		w.browser.request("INVITE sip:+4930999@pbx.example.net", "sdp-offer", callerContact, "CSeq: 7 INVITE")
+		w.browser.want("SIP/2.0 100")
+		at.reply(at.want("INVITE "), "401 Unauthorized", "", trunkChallenge)
+		at.want("ACK ")
+		at.reply(at.want("INVITE "), "200 OK", "ans", "Contact: <sip:gw@198.51.100.5:5060>")
+		ok := w.browser.want("SIP/2.0 200")
+		w.browser.request("ACK sip:gw@198.51.100.5:5060", "", append(routesOf(ok)[1:], "To: "+ok.one("To"), "CSeq: 7 ACK")...)
+		at.want("ACK ")
+		bye := at.wantIn(2*time.Minute, "BYE ")
+		equal(t, "CSeq", bye.one("CSeq"), "9 BYE")
+		at.reply(bye, "401 Unauthorized", "", trunkChallenge)
+		bye = at.want("BYE ")
+		equal(t, "CSeq of the second", bye.one("CSeq"), "10 BYE")
+		equal(t, "proof", bye.one("Authorization"), "Digest for=BYE")
+		at.reply(bye, "200 OK", "")
+		at.nothing(time.Minute)
+	})
+}
+
+// One identity for the trunk: ours, whatever a trusted peer says.
+func TestTrunkIdentity(t *testing.T) {
+	cfg := carrier()
+	cfg.TrustedPeers = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+	run(t, cfg, func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		w.pbx.request("INVITE sip:+4930999@pbx.example.net", "", phoneContact, "P-Asserted-Identity: <sip:+1@pbx.example.net>")
+		equal(t, "P-Asserted-Identity", at.want("INVITE ").one("P-Asserted-Identity"), "<sip:+4930123@198.51.100.5>")
+	})
+}
+
+// A REGISTER from a trunk's address is none of its calls.
+func TestTrunkRegistersNobody(t *testing.T) {
+	cfg := carrier()
+	cfg.OutboundProxies = nil
+	run(t, cfg, func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		at.request("REGISTER sip:us@127.0.0.1:5060", "", "Contact: <sip:gw@198.51.100.5>")
+		at.want("SIP/2.0 404")
+		w.browser.nothing(time.Second)
 	})
 }
