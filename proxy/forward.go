@@ -333,7 +333,7 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 	if r.req.Method == sip.REGISTER && out.StatusCode >= 200 {
 		p.cfg.Meter.Registered(out.StatusCode)
 	}
-	if err := r.tx.Respond(out); err != nil {
+	if err := p.reply(r.tx, out); err != nil {
 		p.log.Debug("response not sent", "sip_call_id", value(r.req, "Call-ID"), "status", out.StatusCode, "err", err)
 	}
 }

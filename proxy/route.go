@@ -114,7 +114,20 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 	}
 	p.cfg.Meter.Refused(r.reason)
 	p.cfg.Meter.Response(req.Method.String(), r.code)
-	_ = tx.Reply(r.code, r.reason, headers...)
+	res := sipstack.NewResponse(req, r.code, r.reason)
+	for _, h := range headers {
+		res.AppendHeader(h)
+	}
+	_ = p.reply(tx, res)
+}
+
+// reply sends a response. To strangers over UDP, whose address may be forged, a
+// refusal is not repeated until somebody asks again (security: O12).
+func (p *Proxy) reply(tx *sipstack.ServerTransaction, res *sip.Response) error {
+	if f := tx.Flow(); res.StatusCode >= 300 && f.Transport() == sipstack.UDP && !p.Knows(f.Remote().Addr()) {
+		return tx.RespondOnce(res)
+	}
+	return tx.Respond(res)
 }
 
 // ownRoutes is what the Route header fields said about ourselves.

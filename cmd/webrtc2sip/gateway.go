@@ -27,6 +27,10 @@ import (
 	"webrtc2sip/www"
 )
 
+// keepAlive is how often servers that we are connected to hear from us, so that NATs on the way keep the connection
+// (RFC 5626 §4.4.1).
+const keepAlive = 2 * time.Minute
+
 // farewell is how long calls that are hung up at the end have to answer.
 const farewell = time.Second
 
@@ -120,6 +124,7 @@ func (g *gateway) openStack() (err error) {
 		Limits:        sipstack.Limits{ConnectionsPerAddress: g.cfg.Limits.ConnectionsPerSource},
 		Tracer:        g.tracer,
 		Admit:         g.edge.gate,
+		KeepAlive:     keepAlive,
 	})
 	for _, t := range g.cfg.Transports {
 		protocol, ok := protocols[t.Protocol]
