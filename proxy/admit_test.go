@@ -315,6 +315,69 @@ func TestGuessing(t *testing.T) {
 	})
 }
 
+// A phone at an address where peers may be guesses no faster than others do, and
+// the gateway's own machine, where the limiter lets the pace be, as fast as it
+// likes without credentials.
+func TestPaceOfRegisters(t *testing.T) {
+	cfg := guarded()
+	cfg.AllowNextHops = []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Host: "127.0.0.1"}}
+	for _, row := range []struct {
+		name, from string
+		proof      string
+		least, top int
+	}{
+		{"guesses from a peer's network", "192.0.2.66:5062", `Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, 10, 10},
+		{"challenges elsewhere", "203.0.113.50:1", "X: 1", 15, 25},
+		{"challenges on this machine", "127.0.0.1:40000", "X: 1", 100, 100},
+		{"guesses on this machine", "127.0.0.1:40000", `Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, 10, 10},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			run(t, cfg, func(w *world) {
+				w.limit(admission.Limits{})
+				at, tr := netip.MustParseAddrPort(row.from), sipstack.WSS
+				if at.Port() == 5062 {
+					tr = sipstack.UDP
+				}
+				b, heard := w.connect(tr, at), 0
+				for n := range 100 {
+					b.request("REGISTER sip:192.0.2.10", "", "To: <sip:1000@pbx.example.net>", jsSIPContact, row.proof, fmt.Sprint("Call-ID: ", n))
+					synctest.Wait()
+					ctx, cancel := context.WithTimeout(w.t.Context(), time.Microsecond)
+					text, err := w.pbx.pipe.Receive(ctx)
+					cancel()
+					if err == nil {
+						heard++
+						w.pbx.reply(msg(text), "401 Unauthorized", "")
+					}
+					b.want("SIP/2.0 4")
+				}
+				if heard < row.least || heard > row.top {
+					t.Errorf("%d of 100 came to the registrar, want %d to %d", heard, row.least, row.top)
+				}
+			})
+		})
+	}
+}
+
+// The machines that a trunk calls from bring the calls of many.
+func TestTrunksArePeers(t *testing.T) {
+	cfg := carrier()
+	cfg.Trunks[0].Peers = []NextHop{{Prefix: netip.MustParsePrefix("198.51.100.64/28")}}
+	run(t, cfg, func(w *world) {
+		limiter := w.limit(admission.Limits{CallsPerSource: 1, CallsPerMinute: 1})
+		at := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+		for n := range 5 {
+			at.request("INVITE sip:us@127.0.0.1:5060", "", "Contact: <sip:gw@198.51.100.66>", fmt.Sprint("Call-ID: ", n))
+			at.want("SIP/2.0 100")
+			w.pbx.reply(w.pbx.want("INVITE "), "180 Ringing", "")
+			at.want("SIP/2.0 180")
+		}
+		if u := limiter.Usage(); u.Calls != 5 {
+			t.Errorf("%d calls counted, want 5", u.Calls)
+		}
+	})
+}
+
 // Wrong credentials shut a source out, if it is sure to be the source; a nonce
 // that has run out is none, and neither is what a good client does in trouble.
 func TestOffenders(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -219,6 +220,7 @@ func TestCancelledInviteDoesNotFailOver(t *testing.T) {
 				invite := w.pbx.want("INVITE ")
 				w.browser.cancel("sip:2000@pbx.example.net", via, "Call-ID: call-1", "CSeq: 1 CANCEL")
 				w.browser.want("SIP/2.0 200")
+				synctest.Wait() // the CANCEL is answered before it has its effect
 				row.end(w, invite)
 				w.browser.want(row.want)
 				spare.nothing(time.Minute)

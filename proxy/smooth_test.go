@@ -222,7 +222,8 @@ func TestPaceAfterAnOutageOnly(t *testing.T) {
 				if row.trouble != nil {
 					row.trouble(w, old)
 				}
-				time.Sleep(row.then)
+				synctest.Wait()
+				time.Sleep(row.then) // of the bubble's time
 				all := w.crowd(n)
 				if got := w.pushed(all, 1000, 100*time.Millisecond); (got < paced) != row.paced || !row.paced && got != n {
 					t.Errorf("%d of %d REGISTERs at once", got, n)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/gorilla/websocket"
 
 	"webrtc2sip/internal/admission"
@@ -184,4 +185,20 @@ func (g *ticketGate) options(t *testing.T, url string, offers []string) string {
 	}
 	_, status, _ := strings.Cut(string(answer), " ")
 	return status[:3]
+}
+
+// A page that was left open comes back with a ticket that has run out: refused,
+// but no offence. One that nobody has signed is.
+func TestTicketsAndOffences(t *testing.T) {
+	p := new(Proxy)
+	for err, want := range map[error]bool{admission.ErrTicketExpired: false, admission.ErrTicketInvalid: true, admission.ErrTicketUsed: true} {
+		run(t, Config{}, func(w *world) {
+			req := sip.NewRequest(sip.MESSAGE, sip.Uri{Host: "x"})
+			req.AppendHeader(&sip.ToHeader{})
+			no := &refusal{code: 403, why: err}
+			if got := p.isOffence(&routed{req: req, from: w.browser.flow}, no); got != want {
+				t.Errorf("%v: got %v, want %v", err, got, want)
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"webrtc2sip/internal/sipstack"
@@ -229,6 +230,7 @@ func TestTrunkAndCancel(t *testing.T) {
 				cancel := func() {
 					w.browser.cancel("sip:+4930999@pbx.example.net", via, "Call-ID: call-1", "CSeq: 7 CANCEL")
 					w.browser.want("SIP/2.0 200")
+					synctest.Wait() // the CANCEL is answered before it has its effect
 				}
 				if before {
 					cancel()
