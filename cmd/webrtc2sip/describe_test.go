@@ -51,7 +51,7 @@ func TestCheckTells(t *testing.T) {
   PBX user         1000
   next hops        also 192.0.2.0/24, *
   web origins      https://example.org
-  probes           OPTIONS to each server every 30s
+  probes           OPTIONS to servers of groups and trunks every 30s
   servers' TLS     with certificates by the system's authorities
   admission        whoever has registered
   taken out        P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, Identity, P-Charging-Vector
