@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -187,7 +188,7 @@ func describeAdmission(line func(name, format string, values ...any), cfg *confi
 	if r := cfg.NumberRegion; r.CountryCode != "" {
 		line("", "%s… is +%s…, %s… is +…", r.NationalPrefix, r.CountryCode, r.InternationalPrefix)
 	}
-	line("limits", "%s", cfg.Limits)
+	line("limits", "%s", cmp.Or(cfg.Limits.String(), "those of the program"))
 	line("offenders", "%s", orElse(cfg.Ban, "shut out for a growing time", "stay"))
 }
 

@@ -56,7 +56,7 @@ func TestCheckTells(t *testing.T) {
   admission        whoever has registered
   taken out        P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, Identity, P-Charging-Vector
   numbers          all; of premium rate not for unknown callers
-  limits           registrations-per-second=500
+  limits           those of the program
   offenders        shut out for a growing time
   calls end        after 12h0m0s, without requests and media after 2h0m0s
   at a stop        calls are hung up at once
@@ -122,7 +122,7 @@ func TestCheckTellsOfTheEdge(t *testing.T) {
   taken out        P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, Identity, P-Charging-Vector, X-Account
   numbers          +49…, 112… but +49900…; of premium rate for everybody
                    0… is +49…, 00… is +…
-  limits           calls-per-account=2;calls-all=500;registrations-per-second=500
+  limits           calls-per-account=2;calls-all=500
   offenders        stay
   calls end        never, without requests and media after 10m0s
   at a stop        calls may go on for 1m0s

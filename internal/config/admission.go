@@ -59,8 +59,8 @@ type Limits struct {
 	CallsPerMinute int
 	// RegistrationsPerAccount are contacts that one account has registered at once.
 	RegistrationsPerAccount int
-	// RegistrationsPerSecond are REGISTER requests passed to one registrar; those above wait their turn. Never 0,
-	// default [DefaultRegistrationsPerSecond].
+	// RegistrationsPerSecond are REGISTER requests passed to one registrar; those above wait their turn. At 0
+	// that is so after an outage alone, with 500.
 	RegistrationsPerSecond int
 }
 

@@ -24,8 +24,6 @@ const (
 	DefaultSessionIdle = 2 * time.Hour
 	// DefaultTrunkExpires is how long a registration at a trunk is asked for.
 	DefaultTrunkExpires = time.Hour
-	// DefaultRegistrationsPerSecond keeps clients that all come back after an outage from felling their registrar.
-	DefaultRegistrationsPerSecond = 500
 )
 
 // DefaultStripHeaders returns the names of the headers that say who a party is by the word of a network (RFC 3325,
@@ -215,7 +213,6 @@ func defaults() *Config {
 		TLSVerify:       true,
 		OutboundProbe:   DefaultOutboundProbe,
 		StripHeaders:    DefaultStripHeaders(),
-		Limits:          Limits{RegistrationsPerSecond: DefaultRegistrationsPerSecond},
 		Ban:             true,
 		CallMaxDuration: DefaultCallMaxDuration,
 		SessionIdle:     DefaultSessionIdle,

@@ -47,8 +47,8 @@ func TestDefaults(t *testing.T) {
 		want := &Config{
 			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, Breaker: Auto,
 			TLSVerify: true, OutboundProbe: 30 * time.Second, Auth: AuthRegistrar, Ban: true,
-			StripHeaders: []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
-			Limits:       Limits{RegistrationsPerSecond: 500}, CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour,
+			StripHeaders:    []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
+			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour,
 		}
 		if d := diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", text, d)

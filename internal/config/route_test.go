@@ -20,7 +20,7 @@ func TestRoutes(t *testing.T) {
 		{"<tls-ca>/etc/ca.pem</tls-ca>", func(c *Config) { c.TLSCA = "/etc/ca.pem" }},
 		{"<tls-ca>*</tls-ca>", func(*Config) {}},
 		{"<outbound-probe>0</outbound-probe>", func(c *Config) { c.OutboundProbe, c.ProbeAll = 0, true }},
-		{"<outbound-probe>60</outbound-probe>", func(c *Config) { c.OutboundProbe = time.Minute }},
+		{"<outbound-probe>60</outbound-probe>", func(c *Config) { c.OutboundProbe, c.ProbeAll = time.Minute, true }},
 		{"<outbound-proxy>*;SIPS:[2001:db8::1]:5061</outbound-proxy>", func(c *Config) {
 			c.OutboundProxies = []OutboundProxy{{Domain: "*", Hop: Hop{Host: "2001:db8::1", Port: 5061, Transport: "tls", URI: "SIPS:[2001:db8::1]:5061"}}}
 		}},
