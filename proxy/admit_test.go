@@ -560,8 +560,10 @@ func TestGateUnderOverload(t *testing.T) {
 // cancel cancels the request that left with a Via.
 func (a *peer) cancel(uri, via string, headers ...string) {
 	a.t.Helper()
-	all := append([]string{"CANCEL " + uri + " SIP/2.0", "Via: " + via, "From: <sip:1000@pbx.example.net>;tag=f1",
-		"To: <sip:2000@pbx.example.net>", "Max-Forwards: 70"}, headers...)
+	all := append([]string{
+		"CANCEL " + uri + " SIP/2.0", "Via: " + via, "From: <sip:1000@pbx.example.net>;tag=f1",
+		"To: <sip:2000@pbx.example.net>", "Max-Forwards: 70",
+	}, headers...)
 	if err := a.pipe.Send(lines("", all...)); err != nil {
 		a.t.Fatal(err)
 	}

@@ -315,8 +315,9 @@ func quoted(text, name string) string {
 		if before := at - len(name) - 1; before < 0 || !strings.ContainsRune(" ,\t", rune(text[before])) {
 			continue
 		}
-		rest, ok := strings.CutPrefix(strings.TrimLeft(text[at:], " \t"), "=")
-		if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), `"`); !ok {
+		rest, isParam := strings.CutPrefix(strings.TrimLeft(text[at:], " \t"), "=")
+		rest, isQuoted := strings.CutPrefix(strings.TrimLeft(rest, " \t"), `"`)
+		if !isParam || !isQuoted {
 			continue
 		}
 		end := strings.IndexByte(rest, '"')
