@@ -94,6 +94,9 @@ var (
 // add enters a binding that is in no list yet; p.mu is held.
 func (p *Proxy) add(b *binding, cl *client) {
 	b.client = cl
+	if cl.bound.IsZero() {
+		cl.bound = time.Now()
+	}
 	cl.bindings = append(cl.bindings, b)
 	cl.changed()
 	p.book.aors[b.aor] = append(p.book.aors[b.aor], b)

@@ -19,6 +19,7 @@ type client struct {
 	calls    map[uint64]*call
 	former   []uint64    // flows that this client had before
 	grace    *time.Timer // runs while the flow is lost
+	bound    time.Time   // when its first binding was made
 
 	aors  []string // what accounts gives until until; nil: to be listed again
 	until time.Time
@@ -113,8 +114,9 @@ func (p *Proxy) FlowClosed(f *sipstack.Flow) {
 	cl := p.clients[f.ID()]
 	var lost []*call
 	if cl != nil && !p.closed {
-		if len(cl.bindings) > 0 {
-			p.smooth.flowLost(time.Now())
+		// Those who come and go are no outage, however many.
+		if now := time.Now(); len(cl.bindings) > 0 && now.Sub(cl.bound) > lostWithin {
+			p.smooth.flowLost(now)
 		}
 		for _, c := range cl.calls {
 			lost = append(lost, c)

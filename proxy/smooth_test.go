@@ -338,3 +338,32 @@ func (a *peer) drain() {
 		}
 	}
 }
+
+// Clients that register and leave again are no outage, however many: those who
+// stayed and are lost all at once are.
+func TestOutageIsOfThoseWhoStayed(t *testing.T) {
+	for _, row := range []struct {
+		stay time.Duration
+		want bool
+	}{{time.Second, false}, {time.Minute, true}} {
+		run(t, Config{}, func(w *world) {
+			var all []*peer
+			for i := range manyLost {
+				p := w.connect(sipstack.WSS, netip.AddrPortFrom(browserAddr.Addr(), uint16(1000+i)))
+				p.request("REGISTER sip:192.0.2.10", "", fmt.Sprintf("To: <sip:%d@pbx.example.net>", i), callerContact, "Expires: 600", fmt.Sprintf("Call-ID: %d", i))
+				req := w.pbx.want("REGISTER ")
+				w.pbx.reply(req, "200 OK", "", "Contact: "+req.one("Contact")+";expires=600")
+				p.want("SIP/2.0 200")
+				all = append(all, p)
+			}
+			time.Sleep(row.stay) // of the bubble's time
+			for _, p := range all {
+				p.pipe.Close()
+			}
+			synctest.Wait()
+			if got := w.proxy.smooth.calm.After(time.Now()); got != row.want {
+				t.Errorf("outage after clients stayed for %s: got %v, want %v", row.stay, got, row.want)
+			}
+		})
+	}
+}
