@@ -8,16 +8,19 @@
 // The parts know nothing of each other beyond small interfaces; this package hands them over:
 //
 //	config.Config ─► breaker ─► proxy ◄─► sipstack      calls
-//	             └─► pbx                                a SIP peer on loopback, reached like any other
+//	             ├─► admission, as the edge             who may do what; asked by sipstack and proxy
+//	             ├─► resolver, trunk                    where calls can go, accounts there, probes
+//	             ├─► trace, metrics, api/admin          what the operator sees and changes
+//	             ├─► pbx                                a SIP peer on loopback, reached like any other
 //	             └─► www                                pages, one server for each http and https listener
 //
 // # Life
 //
 // Everything that can fail for the operator's reasons (a wrong file, a port that is taken, a certificate that
 // does not load) fails in [newGateway], before anything runs. Then each part runs in a goroutine of its own. The
-// first signal (SIGINT, SIGTERM), or the failure of any part, stops them in the reverse order: calls are hung
-// up while the stack still sends, then pages, stack, PBX and breaker end, each awaited. A second signal ends
-// the process at once.
+// first signal (SIGINT, SIGTERM) lets no new calls in and waits for those that stand, for as long as configuration
+// allows; the failure of a part waits for none. Then calls are hung up while the stack still sends, and the parts
+// end in the reverse order, each awaited. A second signal hangs up at once, a third one ends the process.
 //
 // Exit status: 0 after --help, --version, a --check that found nothing wrong, and an orderly stop; 1 otherwise,
 // after one line on standard error. Logs go to standard error; standard output carries what a person asked
