@@ -48,11 +48,12 @@ type phoneOptions struct {
 	user, password string
 	domain         string
 	origin         string
-	sipml5         bool   // message shapes of sipML5; of JsSIP otherwise
-	outbound       string // sipML5's outbound proxy, "host:port" of a UDP server
-	breaker        string // sipML5's rtcweb-breaker: "yes" or "no"
-	noPath         bool   // say nothing of Path, as the oldest sipML5 pages do
-	foreign        bool   // the server is not ours and may add received and rport to the Via
+	sipml5         bool     // message shapes of sipML5; of JsSIP otherwise
+	outbound       string   // sipML5's outbound proxy, "host:port" of a UDP server
+	breaker        string   // sipML5's rtcweb-breaker: "yes" or "no"
+	noPath         bool     // say nothing of Path, as the oldest sipML5 pages do
+	protocols      []string // subprotocols besides sip, such as a ticket
+	foreign        bool     // the server is not ours and may add received and rport to the Via
 }
 
 // newPhone opens the WebSocket. It is closed at the test's end, or earlier by close or lose.
@@ -80,7 +81,7 @@ func (p *phone) connect() {
 		h.Set("Origin", p.o.origin)
 	}
 	dialer := websocket.Dialer{
-		Subprotocols: []string{"sip"}, HandshakeTimeout: 20 * time.Second,
+		Subprotocols: append([]string{"sip"}, p.o.protocols...), HandshakeTimeout: 20 * time.Second,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	} // the demo's certificate is nobody's
 	ws, response, err := dialer.DialContext(p.t.Context(), p.o.url, h)
