@@ -238,6 +238,14 @@ func (c *call) hangUp() {
 // cancel gives up an unanswered call (RFC 3261 §9.1) and waits for both final responses.
 func (c *call) cancel() {
 	c.p.t.Helper()
+	if r := c.p.wait("CANCEL", c.sendCancel()); r.status != 200 {
+		c.p.t.Errorf("CANCEL: %d %s", r.status, r.reason)
+	}
+	c.await("487", func(m *message) bool { return m.status == 487 })
+}
+
+// sendCancel sends a CANCEL; its responses come on the channel.
+func (c *call) sendCancel() <-chan *message {
 	c.mu.Lock()
 	invite := c.invite
 	c.mu.Unlock()
@@ -255,10 +263,7 @@ func (c *call) cancel() {
 	c.p.pending[headerParam(via, "branch")+" CANCEL"] = transaction{via, func(r *message) { final <- r }}
 	c.p.mu.Unlock()
 	c.p.write(m)
-	if r := c.p.wait("CANCEL", final); r.status != 200 {
-		c.p.t.Errorf("CANCEL: %d %s", r.status, r.reason)
-	}
-	c.await("487", func(m *message) bool { return m.status == 487 })
+	return final
 }
 
 // reoffer sends a re-INVITE with a direction and waits for its 200, whose direction it returns.

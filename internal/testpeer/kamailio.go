@@ -25,21 +25,30 @@ type Kamailio struct {
 	Port int
 	// WS is its port for SIP over WebSocket, 0 for none.
 	WS int
+	// TLS is its port for SIP over TLS, 0 for none.
+	TLS int
 }
 
 // StartKamailio starts it on a free port of 127.0.0.1 and returns when it answers.
 func StartKamailio(t testing.TB) *Kamailio {
 	t.Helper()
-	return startKamailio(t, 0)
+	return startKamailio(t, &Kamailio{})
 }
 
 // StartWebKamailio starts one that serves browsers, too, without a gateway before it.
 func StartWebKamailio(t testing.TB) *Kamailio {
 	t.Helper()
-	return startKamailio(t, FreePort(t))
+	return startKamailio(t, &Kamailio{WS: FreePort(t)})
 }
 
-func startKamailio(t testing.TB, ws int) *Kamailio {
+// StartSecureKamailio starts one that serves TLS, too, with a key and a certificate in PEM files.
+func StartSecureKamailio(t testing.TB, key, certificate string) *Kamailio {
+	t.Helper()
+	k := &Kamailio{TLS: FreePort(t)}
+	return startKamailio(t, k, fmt.Sprintf("TLSPORT=%d", k.TLS), fmt.Sprintf("TLSKEY=%q", key), fmt.Sprintf("TLSCERT=%q", certificate))
+}
+
+func startKamailio(t testing.TB, k *Kamailio, defines ...string) *Kamailio {
 	t.Helper()
 	program := Require(t, "kamailio")
 	dir := t.TempDir()
@@ -47,13 +56,17 @@ func startKamailio(t testing.TB, ws int) *Kamailio {
 	if err := os.WriteFile(file, kamailioConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k := &Kamailio{Port: FreePort(t), WS: ws}
+	k.Port = FreePort(t)
 	args := []string{
 		"-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid"),
-		"-f", file, "-A", fmt.Sprintf("SIPPORT=%d", k.Port),
+		"-f", file,
 	}
-	if ws != 0 {
-		args = append(args, "-A", fmt.Sprintf("WSPORT=%d", ws))
+	defines = append(defines, fmt.Sprintf("SIPPORT=%d", k.Port))
+	if k.WS != 0 {
+		defines = append(defines, fmt.Sprintf("WSPORT=%d", k.WS))
+	}
+	for _, d := range defines {
+		args = append(args, "-A", d)
 	}
 	k.Process = Start(t, "kamailio", dir, program, args...)
 	k.ready(t, "answer to OPTIONS", func() bool {

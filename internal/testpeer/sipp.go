@@ -3,6 +3,7 @@ package testpeer
 import (
 	"embed"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,7 +23,7 @@ type SIPp struct {
 	// goes back to its sender (-rtp_echo).
 	Port, Media int
 
-	trace string
+	host, trace string
 }
 
 // SIPpOptions are the arguments of StartSIPp that have useful zero values.
@@ -33,6 +34,8 @@ type SIPpOptions struct {
 	User string
 	// TCP makes it speak over one TCP connection instead of UDP.
 	TCP bool
+	// IPv6 puts it on ::1 instead of 127.0.0.1.
+	IPv6 bool
 	// Account and Password are for scenarios that authenticate, as Account@Domain.
 	Account, Password, Domain string
 	// Calls is the number of calls after which SIPp ends with status 0; 1 if zero. With a
@@ -55,7 +58,10 @@ func StartSIPp(t testing.TB, scenario string, o SIPpOptions) *SIPp {
 		t.Fatal(err)
 	}
 	// Four media ports: RTP, RTCP and the same two above (SIPp's "video").
-	s := &SIPp{Port: FreePort(t), Media: FreePorts(t, 4), trace: filepath.Join(dir, "messages.log")}
+	s := &SIPp{Port: FreePort(t), Media: FreePorts(t, 4), host: loopback, trace: filepath.Join(dir, "messages.log")}
+	if o.IPv6 {
+		s.host = "::1"
+	}
 	t.Cleanup(func() { // after the process has ended, which is a later cleanup and so runs earlier
 		if t.Failed() {
 			t.Logf("--- SIPp %s exchanged:\n%s", scenario, s.Messages())
@@ -72,7 +78,7 @@ func StartSIPp(t testing.TB, scenario string, o SIPpOptions) *SIPp {
 
 func (s *SIPp) arguments(t testing.TB, file string, o SIPpOptions) []string {
 	args := []string{
-		"-sf", file, "-nostdin", "-i", loopback, "-mi", loopback, "-ci", loopback,
+		"-sf", file, "-nostdin", "-i", s.host, "-mi", s.host, "-ci", loopback,
 		"-p", strconv.Itoa(s.Port), "-mp", strconv.Itoa(s.Media), "-cp", strconv.Itoa(FreePort(t)),
 		"-rtp_echo", "-trace_msg", "-message_file", s.trace,
 		"-trace_err", "-error_file", filepath.Join(filepath.Dir(file), "errors.log"),
@@ -109,10 +115,10 @@ func (s *SIPp) Succeeds(t testing.TB, within time.Duration) {
 	}
 }
 
-// Addr is where it listens for SIP, "127.0.0.1:port".
-func (s *SIPp) Addr() string { return fmt.Sprintf("%s:%d", loopback, s.Port) }
+// Addr is where it listens for SIP, "127.0.0.1:port" or "[::1]:port".
+func (s *SIPp) Addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.Port)) }
 
 // URI is SIPp's address of record, for a UAS that is called directly.
 func (s *SIPp) URI(user string) string {
-	return fmt.Sprintf("sip:%s@%s:%d", user, loopback, s.Port)
+	return fmt.Sprintf("sip:%s@%s", user, s.Addr())
 }

@@ -1,0 +1,146 @@
+//go:build integration
+
+package testpeer
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestIntegrationLargeInvite: what is too large for a datagram (RFC 3261 §18.1.1) reaches a server
+// that speaks UDP alone, too.
+func TestIntegrationLargeInvite(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1500, 9000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			uas := StartSIPp(t, "uas", SIPpOptions{})
+			g := behind(t, uas.Addr())
+			p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+			filler := strings.Repeat("x", size)
+			c := p.call("sip:test@phones.example", newWebMedia(t, 700), header{"X-Filler", filler})
+			c.awaitAnswer()
+			c.media.awaitTone(700)
+			c.hangUp()
+			uas.Succeeds(t, 10*time.Second)
+			if !strings.Contains(uas.Messages(), "X-Filler: "+filler) {
+				t.Error("the header did not arrive whole")
+			}
+			g.AwaitIdle(t, 10*time.Second)
+		})
+	}
+}
+
+// TestIntegrationSilentServer: one that takes requests and says nothing is given up for the next.
+func TestIntegrationSilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.ListenPacket("udp4", loopback+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	k := StartKamailio(t)
+	config := NewGatewayConfig(t)
+	config.group(silent.LocalAddr().String(), k.Addr())
+	g := StartGateway(t, config)
+	begin := time.Now()
+	p := atKamailio(t, g, "alice")
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("the first REGISTER took %s", took)
+	}
+	p.register(600)
+}
+
+// TestIntegrationResettingServer: a server that resets its connections costs the client an answer of
+// its own, not its patience.
+func TestIntegrationResettingServer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", loopback+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { // until the listener is closed
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1))
+			_ = c.(*net.TCPConn).SetLinger(0) // RST
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-ended
+	})
+	config := NewGatewayConfig(t)
+	config.PBX, config.OutboundProxy, config.OutboundTransport = 0, l.Addr().String(), "tcp"
+	g := StartGateway(t, config)
+	p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+	begin := time.Now()
+	if r := p.tryRegister(600); r.status < 500 || r.status > 599 {
+		t.Errorf("REGISTER: %d %s, want 5xx", r.status, r.reason)
+	}
+	p.refused("INVITE", "sip:test@phones.example", 503)
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("two refusals took %s", took)
+	}
+	g.AwaitIdle(t, 10*time.Second)
+}
+
+// TestIntegrationPeerKilled: of a call with a telephone that is gone, and its connection with it,
+// nothing is left when the browser has had enough, though nobody answers any more.
+func TestIntegrationPeerKilled(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		scenario   string
+		until, end func(*call)
+	}{
+		{"uas-ring", func(c *call) { c.await("180", func(m *message) bool { return m.status == 180 }) }, (*call).giveUp},
+		{"uas", func(c *call) { c.awaitAnswer(); c.media.awaitTone(700) }, (*call).leave},
+	} {
+		t.Run(c.scenario, func(t *testing.T) {
+			t.Parallel()
+			uas := StartSIPp(t, c.scenario, SIPpOptions{TCP: true})
+			config := NewGatewayConfig(t)
+			config.PBX, config.OutboundProxy, config.OutboundTransport = 0, uas.Addr(), "tcp"
+			admin := openDoor(t, &config)
+			g := StartGateway(t, config)
+			p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+			call := p.call("sip:test@phones.example", newWebMedia(t, 700))
+			c.until(call)
+			if err := uas.Signal(syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			<-uas.Done()
+			c.end(call)
+			g.AwaitIdle(t, 10*time.Second)
+			Eventually(t, 10*time.Second, "end of the call", func() bool {
+				var calls struct{ Total int }
+				admin.get("/api/calls", &calls)
+				return calls.Total == 0
+			})
+		})
+	}
+}
+
+// leave sends a BYE and waits for nothing.
+func (c *call) leave() {
+	c.end()
+	c.p.transmit(c.newRequest("BYE"), func(*message) {})
+}
+
+// giveUp sends a CANCEL and waits for its 200 alone.
+func (c *call) giveUp() {
+	c.p.t.Helper()
+	if r := c.p.wait("CANCEL", c.sendCancel()); r.status != 200 && r.status != 481 {
+		c.p.t.Errorf("CANCEL: %d %s", r.status, r.reason)
+	}
+}
