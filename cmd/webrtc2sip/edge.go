@@ -9,12 +9,16 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"webrtc2sip/internal/admission"
 	"webrtc2sip/internal/config"
 	"webrtc2sip/proxy"
 )
+
+// queueing is for how long datagrams may wait: well below the 500 ms after which they are sent again (RFC 3261 T1).
+const queueing = 100 * time.Millisecond
 
 // lateness is by how much clock ticks may come late: more, and everything that is waited for is late. A busy machine that
 // still keeps up with its work is well below.
@@ -25,12 +29,13 @@ type edge struct {
 	gate      *proxy.Gate
 	admission proxy.Admission
 	overload  *admission.Overload
+	delay     atomic.Int64 // nanoseconds: the longest that a datagram has waited since the last tick
 }
 
 // newEdge reads who may use the gateway, and how much.
 func newEdge(cfg *config.Config) (*edge, error) {
 	e := &edge{overload: admission.NewOverload(admission.OverloadConfig{
-		Target: lateness, CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0),
+		Target: queueing, CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0),
 	})}
 	a := &e.admission
 	var err error
@@ -122,17 +127,33 @@ func clientTLS(cfg *config.Config, own *tls.Config) (*tls.Config, error) {
 	return c, nil
 }
 
-// watchLoad measures by how much a clock tick comes late, which is how long everything else waits for a processor.
+// waited is told for how long a datagram has waited in its socket.
+func (e *edge) waited(d time.Duration) {
+	for {
+		most := e.delay.Load()
+		if int64(d) <= most || e.delay.CompareAndSwap(most, int64(d)) {
+			return
+		}
+	}
+}
+
+// watchLoad looks at how long work waits: datagrams to be read, and everything for a processor, which shows by how much
+// a clock tick comes late.
 func (e *edge) watchLoad(ctx context.Context) error {
-	const every = 20 * time.Millisecond
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case at := <-tick.C:
-			e.overload.Observe(time.Since(at))
+			delay := time.Duration(e.delay.Swap(0))
+			if late := time.Since(at); late >= lateness {
+				delay = max(delay, late)
+			}
+			if delay > 0 { // a tick at which nothing was read says nothing about those that wait
+				e.overload.Observe(delay)
+			}
 		}
 	}
 }

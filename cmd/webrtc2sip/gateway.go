@@ -125,6 +125,7 @@ func (g *gateway) openStack() (err error) {
 		Tracer:        g.tracer,
 		Admit:         g.edge.gate,
 		KeepAlive:     keepAlive,
+		Waited:        g.edge.waited,
 	})
 	for _, t := range g.cfg.Transports {
 		protocol, ok := protocols[t.Protocol]

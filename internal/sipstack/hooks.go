@@ -81,7 +81,7 @@ func (s *Stack) admits(f *Flow, m *message, size int) bool {
 // that are refused. A proxy in front of us that is told 503 looks for another
 // one at once, while silence makes it repeat the request for half a minute; so
 // the bound is for floods only.
-const refusalRate = 200 // a second
+const refusalRate = 5000 // a second
 
 // sourceRates counts events by source within the current second. Sources share
 // a fixed number of counters, so that a million of them need no more memory

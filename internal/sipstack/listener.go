@@ -24,6 +24,7 @@ type Listener struct {
 	web     *webServer   // WS, WSS
 	census  census
 	recent  atomic.Pointer[Flow] // UDP flow of the last datagram
+	sampled time.Time            // when the age of a datagram was looked at; of readLoop
 	once    sync.Once
 	ended   chan struct{}
 }
@@ -175,8 +176,33 @@ func (l *Listener) readLoop() error {
 			continue
 		}
 		failures = 0
+		if l.stack.cfg.Waited != nil {
+			l.sampleDelay()
+		}
 		if from.Port() != 0 {
 			l.datagram(buf[:n], unmap(from))
+		}
+	}
+}
+
+// sampleEvery is how often the age of a datagram is looked at.
+const sampleEvery = 5 * time.Millisecond
+
+// sampleDelay tells how old the datagram is that has just been read. The clock of
+// the stamps is the system's, which may be set: what is impossible is left out.
+func (l *Listener) sampleDelay() {
+	now := time.Now()
+	if now.Sub(l.sampled) < sampleEvery {
+		return
+	}
+	l.sampled = now
+	raw, err := l.packets.SyscallConn()
+	if err != nil {
+		return
+	}
+	if at, ok := arrival(raw); ok {
+		if d := now.Sub(at); d >= 0 && d < time.Minute {
+			l.stack.cfg.Waited(d)
 		}
 	}
 }

@@ -72,6 +72,9 @@ type Config struct {
 	Limits        Limits
 	Tracer        Tracer    // is shown every message; nil: none
 	Admit         Admission // decides about strangers; nil: everybody is let in
+	// Waited is told for how long a datagram has waited to be read, of one every
+	// few milliseconds; it must not wait itself. Only Linux knows. nil: nobody asks.
+	Waited func(time.Duration)
 }
 
 // Handler is what a stack serves: a transaction user (RFC 3261 §5). Calls come
