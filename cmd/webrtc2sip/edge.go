@@ -175,9 +175,31 @@ func (g *gateway) proxyTrunks() []*proxy.Trunk {
 	return out
 }
 
+// relearn is how often the names of servers are looked up; see learnNames.
+const relearn = 5 * time.Minute
+
+// learnNames looks up the names of all servers, so that the proxy knows those that call before they are called.
+func (g *gateway) learnNames(ctx context.Context) error {
+	tick := time.NewTicker(relearn)
+	defer tick.Stop()
+	for {
+		for _, q := range queries(g.servers(true)) {
+			_, _ = learner{g.resolver, g.proxy}.Resolve(ctx, q) // whoever needs it is told
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
 // hops are the servers of the configuration that are asked whether they live, each once: where there is a choice, and
 // all if the operator says so.
-func (g *gateway) hops() []config.Hop {
+func (g *gateway) hops() []config.Hop { return g.servers(g.cfg.ProbeAll) }
+
+// servers are those of groups and trunks, and with all every one, each once.
+func (g *gateway) servers(all bool) []config.Hop {
 	var out []config.Hop
 	known := map[proxy.Hop]bool{}
 	add := func(h config.Hop) {
@@ -187,7 +209,7 @@ func (g *gateway) hops() []config.Hop {
 		}
 	}
 	for _, o := range g.cfg.OutboundProxies {
-		if len(o.Members()) < 2 && !g.cfg.ProbeAll {
+		if len(o.Members()) < 2 && !all {
 			continue
 		}
 		for _, m := range o.Members() {

@@ -241,7 +241,7 @@ func (g *gateway) transports() []string {
 func peers(list []config.Peer) []proxy.NextHop {
 	out := make([]proxy.NextHop, len(list))
 	for i, p := range list {
-		out[i] = proxy.NextHop{Prefix: p.Prefix, Host: p.Host}
+		out[i] = proxy.NextHop{Prefix: p.Prefix}
 	}
 	return out
 }

@@ -91,7 +91,14 @@ func check(path string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := certificate(cfg); err != nil {
+	own, err := certificate(cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := clientTLS(cfg, own); err != nil {
+		return err
+	}
+	if _, err := newEdge(cfg); err != nil {
 		return err
 	}
 	describe(stdout, path, cfg)

@@ -19,7 +19,7 @@ func (g *gateway) parts() []part {
 	if g.pbx != nil {
 		parts = append(parts, part{"pbx", g.pbx.Run})
 	}
-	parts = append(parts, part{"trace", g.tracer.Run}, part{"load", g.edge.watchLoad}, part{"sip", g.serveSIP}, part{"trunks", untilDone(g.trunks.Run)})
+	parts = append(parts, part{"trace", g.tracer.Run}, part{"load", g.edge.watchLoad}, part{"sip", g.serveSIP}, part{"names", g.learnNames}, part{"trunks", untilDone(g.trunks.Run)})
 	if g.prober != nil {
 		parts = append(parts, part{"probes", untilDone(g.prober.Run)})
 	}

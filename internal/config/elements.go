@@ -44,7 +44,7 @@ var served = map[string]setting{
 	"auth":                {allowed: "none, registrar or token", set: (*parser).auth},
 	"auth-key":            {allowed: "hmac:text or hmac:base64:text of at least 32 octets, or the path of a .pem, .crt, .pub, .key, .json, .jwk or .jwks file", set: (*parser).authKey, secret: true},
 	"auth-audience":       {allowed: "visible characters, at most 255", set: (*parser).authAudience},
-	"trusted-peer":        {allowed: "a host name, an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trustedPeer, repeatable: true},
+	"trusted-peer":        {allowed: "an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trustedPeer, repeatable: true},
 	"strip-header":        {allowed: "the name of a header that no request needs", set: (*parser).stripHeader, repeatable: true},
 	"number-allow":        {allowed: prefixList, set: (*parser).numberAllow, repeatable: true},
 	"number-deny":         {allowed: prefixList, set: (*parser).numberDeny, repeatable: true},

@@ -74,27 +74,24 @@ type NextHop struct {
 
 // String is the hop as the file spells it.
 func (h NextHop) String() string {
-	if h.Any {
+	switch {
+	case h.Any:
 		return "*"
+	case h.Prefix.IsValid():
+		return h.Prefix.String()
+	default:
+		return h.Host
 	}
-	return Peer{Prefix: h.Prefix, Host: h.Host}.String()
 }
 
-// A Peer is somebody known by where his packets come from. Exactly one field is set.
+// A Peer is somebody known by where his packets come from.
 type Peer struct {
 	// Prefix holds his addresses; a single address is a prefix of full length. It is never of length 0.
 	Prefix netip.Prefix
-	// Host is a host name whose addresses are his; in lower case without a trailing dot.
-	Host string
 }
 
 // String is the peer as the file spells it.
-func (p Peer) String() string {
-	if p.Prefix.IsValid() {
-		return p.Prefix.String()
-	}
-	return p.Host
-}
+func (p Peer) String() string { return p.Prefix.String() }
 
 func (p *parser) tlsVerify(value string) (err error) {
 	p.config.TLSVerify, err = yes(value)
@@ -309,5 +306,8 @@ func peer(value string) (Peer, error) {
 	if err == nil && (h.Any || h.Prefix.IsValid() && h.Prefix.Bits() == 0) {
 		err = errors.New("this would be everybody")
 	}
-	return Peer{Prefix: h.Prefix, Host: h.Host}, err
+	if err == nil && h.Host != "" {
+		err = errors.New("a name says nothing of where packets come from")
+	}
+	return Peer{Prefix: h.Prefix}, err
 }

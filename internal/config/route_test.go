@@ -38,8 +38,8 @@ func TestRoutes(t *testing.T) {
 <outbound-group> trunks ; sips:b.example.org ; 10 ; 30 </outbound-group>`, func(c *Config) {
 			c.OutboundProxies = []OutboundProxy{{Prefix: "+49", Group: trunks}, {Domain: "*", Group: trunks}}
 		}},
-		{"<trusted-peer>192.0.2.0/24</trusted-peer><trusted-peer>[2001:db8::1]</trusted-peer><trusted-peer>PBX.example.org</trusted-peer>", func(c *Config) {
-			c.TrustedPeers = []Peer{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8::1/128")}, {Host: "pbx.example.org"}}
+		{"<trusted-peer>192.0.2.0/24</trusted-peer><trusted-peer>[2001:db8::1]</trusted-peer>", func(c *Config) {
+			c.TrustedPeers = []Peer{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8::1/128")}}
 		}},
 	}.run(t)
 }
@@ -74,6 +74,7 @@ func TestWrongRoutes(t *testing.T) {
 		{"<trusted-peer>0.0.0.0/0</trusted-peer>", "this would be everybody"},
 		{"<trusted-peer>192.0.2.1/24</trusted-peer>", "192.0.2.0/24 is meant"},
 		{"<trusted-peer>a b</trusted-peer>", "no host name"},
+		{"<trusted-peer>pbx.example.org</trusted-peer>", "a name says nothing"},
 	}.run(t)
 }
 

@@ -71,7 +71,7 @@ var inTrunk = map[string]setting{
 	"numbers":  {allowed: prefixList, set: (*parser).trunkNumbers, repeatable: true},
 	"caller":   {allowed: "a number such as +4930123, or a user name", set: (*parser).trunkCaller},
 	"inbound":  {allowed: "sip:user@domain, or * to go by the Request-URI", set: (*parser).trunkInbound},
-	"address":  {allowed: "a host name, an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trunkAddress, repeatable: true},
+	"address":  {allowed: "an IP address or a prefix such as 192.0.2.0/24", set: (*parser).trunkAddress, repeatable: true},
 }
 
 // openTrunk begins a trunk at its start tag.

@@ -24,7 +24,6 @@ func TestTrunks(t *testing.T) {
   <caller>+4930123</caller>
   <inbound>sip:1000@PBX.example.org</inbound>
   <address>192.0.2.0/24</address>
-  <address>media.example.org</address>
 </trunk>
 <pbx>127.0.0.1;5090;pbx.example.org</pbx><pbx-user>1000;x</pbx-user>
 <trunk name="t2"><uri>sip:[::1]:5060;transport=tcp</uri><inbound>*</inbound></trunk>`, func(c *Config) {
@@ -34,11 +33,11 @@ func TestTrunks(t *testing.T) {
 					Name: "provider", Hop: Hop{Host: "trunk.example.org", Port: 5071, Transport: "tls", URI: "sips:trunk.example.org:5071"},
 					User: "+4930123", Password: "p;w <", Realm: "sip provider", Register: true, Expires: 10 * time.Minute,
 					Numbers: []string{"+49", "0800", "110"}, Caller: "+4930123", Inbound: Inbound{User: "1000", Domain: "pbx.example.org"},
-					Addresses: []Peer{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Host: "media.example.org"}}, Line: 3,
+					Addresses: []Peer{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}, Line: 3,
 				},
 				{
 					Name: "t2", Hop: Hop{Host: "::1", Port: 5060, Transport: "tcp", URI: "sip:[::1]:5060;transport=tcp"},
-					Expires: time.Hour, Inbound: Inbound{Any: true, Domain: "pbx.example.org"}, Line: 17,
+					Expires: time.Hour, Inbound: Inbound{Any: true, Domain: "pbx.example.org"}, Line: 16,
 				},
 			}
 		}},
