@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -363,4 +364,31 @@ func TestAttemptsInOrder(t *testing.T) {
 	if i.client != second {
 		t.Error("the first attempt came back")
 	}
+}
+
+// A server of a group that is known to be dead is not tried first, whatever its
+// priority.
+func TestDeadServersComeLast(t *testing.T) {
+	cfg := pair()
+	cfg.Resolver = &zone{dead: []netip.AddrPort{pbxAddr}}
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		w.browser.request("MESSAGE sip:2000@pbx.example.net", "")
+		spare.reply(spare.want("MESSAGE "), "200 OK", "")
+		w.browser.want("SIP/2.0 200")
+	})
+}
+
+// Two gateways record-route one dialog: tokens of the other one are no tokens of
+// ours that went stale.
+func TestTokensOfAnotherGateway(t *testing.T) {
+	other := "w2s." + strings.TrimPrefix(newTokens().encode(token{flow: 1, call: 3}), tokenMark)
+	run(t, Config{}, func(w *world) {
+		_, invite := w.established()
+		headers := inDialog(invite, "CSeq: 5 BYE")
+		headers = append(headers, "Route: <sip:192.0.2.99;lr>", "Route: <sip:"+other+"@192.0.2.77:5060;transport=udp;lr>")
+		w.pbx.request("BYE "+browserTarget, "", headers...)
+		w.browser.reply(w.browser.want("BYE "), "200 OK", "")
+		w.pbx.want("SIP/2.0 200")
+	})
 }

@@ -57,6 +57,7 @@ type call struct {
 	invite      *pending // newest INVITE in progress
 	born        time.Time
 	answered    time.Time
+	verified    resolver.Target         // TLS server that the call goes by
 	held        map[Hop]resolver.Target // where requests to these hops went
 	shift       uint32                  // what CSeq numbers toward the trunk are raised by
 	inviteShift uint32                  // the same for the newest INVITE

@@ -161,6 +161,8 @@ func (*rebinder) Cached(resolver.Query) ([]resolver.Target, bool) { return nil, 
 func (*rebinder) Failed(resolver.Target, time.Duration)           {}
 func (*rebinder) Alive(resolver.Target)                           {}
 
+func (*rebinder) DeadUntil(resolver.Target) time.Time { return time.Time{} }
+
 // security: R3. What the peers of a call say of where to go on leads to no
 // machine that may not be reached.
 func TestPeerNamesTheCanary(t *testing.T) {

@@ -210,6 +210,8 @@ func (silentDNS) Cached(q resolver.Query) ([]resolver.Target, bool) { return new
 func (silentDNS) Failed(resolver.Target, time.Duration)             {}
 func (silentDNS) Alive(resolver.Target)                             {}
 
+func (silentDNS) DeadUntil(resolver.Target) time.Time { return time.Time{} }
+
 // security: F3. A registrar's trouble is its clients' alone, and each of them
 // gets an answer in the end.
 func TestTroubleOfOneRegistrar(t *testing.T) {

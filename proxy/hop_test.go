@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type zone struct {
 	mu     sync.Mutex
 	asked  []string
 	failed []netip.AddrPort
+	dead   []netip.AddrPort
 }
 
 type zoneSRV struct {
@@ -67,6 +69,15 @@ func (z *zone) Failed(t resolver.Target, _ time.Duration) {
 }
 
 func (z *zone) Alive(resolver.Target) {}
+
+func (z *zone) DeadUntil(t resolver.Target) time.Time {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if slices.Contains(z.dead, t.Addr) {
+		return time.Now().Add(time.Minute)
+	}
+	return time.Time{}
+}
 
 // server is a hop alone in its group.
 func server(host string, port uint16, tr sipstack.Transport) []Server {

@@ -161,8 +161,8 @@ func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 			own.tokens = append(own.tokens, k)
 			_, edge := param(r.Address.UriParams, "ob")
 			own.edge = own.edge || edge
-		case err == nil:
-			own.rest = append(own.rest, r)
+		case err == nil, len(own.rest) > 0, !p.self(&r.Address) && isToken(r.Address.User):
+			own.rest = append(own.rest, r) // what stands behind others, or has the token of another gateway, is theirs
 		case errors.Is(err, errStale):
 			own.stale = true
 			_, edge := param(r.Address.UriParams, "ob")

@@ -30,6 +30,8 @@ type Resolver interface {
 	Failed(t resolver.Target, retryAfter time.Duration)
 	// Alive takes that back.
 	Alive(resolver.Target)
+	// DeadUntil tells until when a target is taken to be dead; zero: it is not.
+	DeadUntil(resolver.Target) time.Time
 }
 
 // resolve finds the flow that a routed request leaves on and gives it to done:
@@ -108,11 +110,22 @@ func (p *Proxy) reachedHop(r *routed, h Hop) bool {
 	return literal && p.reached(r, a.Addr())
 }
 
+// deadRank puts the dead behind the living.
+func (p *Proxy) deadRank(t resolver.Target) int {
+	if p.cfg.Resolver.DeadUntil(t).IsZero() {
+		return 0
+	}
+	return 1
+}
+
 // connect gives the flow to the first target that can be sent to.
 func (p *Proxy) connect(r *routed, err error, done func(*sipstack.Flow, error)) {
 	if len(r.targets) == 0 {
 		done(nil, cmp.Or(err, errHopRefused))
 		return
+	}
+	if len(r.targets) > 1 { // each server's own are in order already
+		slices.SortStableFunc(r.targets, func(a, b resolver.Target) int { return cmp.Compare(p.deadRank(a), p.deadRank(b)) })
 	}
 	if opensSomething(r.req) {
 		fresh, pause := p.rest.awake(r.targets, time.Now())
@@ -140,6 +153,7 @@ func (p *Proxy) nextFlow(r *routed) (f *sipstack.Flow, err error) {
 	err = errHopUnresolved
 	for len(r.targets) > 0 {
 		r.target, r.targets = r.targets[0], r.targets[1:]
+		r.target.Name = r.call.verifiedName(r.target)
 		f, err = p.stack.FlowToName(sipstack.Transport(r.target.Transport), r.target.Addr, r.target.Name)
 		if err == nil {
 			return f, nil
@@ -183,6 +197,22 @@ func (c *call) heldTarget(hops []Server) (resolver.Target, bool) {
 	defer c.mu.Unlock()
 	t, ok := c.held[hops[0].Hop]
 	return t, ok
+}
+
+// verifiedName gives the name that a TLS target's certificate has to have. A
+// server that was reached by its name and gives its address in Record-Route or
+// Contact, as Kamailio does, is still the one that was verified.
+func (c *call) verifiedName(t resolver.Target) string {
+	if c == nil || t.Transport != string(sipstack.TLS) {
+		return t.Name
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.verified.Addr == t.Addr {
+		return c.verified.Name
+	}
+	c.verified = t
+	return t.Name
 }
 
 // maxHeld bounds the hops that a call remembers; a party that names ever new

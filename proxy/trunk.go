@@ -21,6 +21,7 @@ type Trunk struct {
 	Caller   string    // number or SIP URI for P-Asserted-Identity (RFC 3325); "": none
 	Inbound  Address   // who gets its calls; zero: they are refused
 	ByNumber bool      // its calls go by the user of the Request-URI to the domain of Inbound
+	Direct   bool      // a browser that is registered as Inbound gets its calls, whatever server its domain has
 	Peers    []NextHop // where it calls from, besides the addresses of Hop
 }
 
@@ -78,15 +79,17 @@ func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
 		return refusedURI
 	}
 	r.uri, r.inside = *to.Clone(), true
-	if servers, ok := p.policy.serversOf(to.Host); ok {
-		r.hops, r.trust = servers, true
-		return nil
+	servers, served := p.policy.serversOf(to.Host)
+	if t.Direct || !served {
+		if f, uri, ok := p.registeredAs(canonicalAoR(&to)); ok {
+			r.flow, r.uri = f, uri
+			return nil
+		}
 	}
-	f, uri, ok := p.registeredAs(canonicalAoR(&to))
-	if !ok {
+	if !served {
 		return refusedGone
 	}
-	r.flow, r.uri = f, uri
+	r.hops, r.trust = servers, true
 	return nil
 }
 

@@ -164,7 +164,9 @@ func (g *gateway) proxyTrunks() []*proxy.Trunk {
 	for _, t := range g.cfg.Trunks {
 		p := &proxy.Trunk{
 			Name: t.Name, Hop: hop(t.Hop), Numbers: t.Numbers, Caller: t.Caller,
-			Inbound:  proxy.Address{User: t.Inbound.User, Host: t.Inbound.Domain},
+			Inbound: proxy.Address{User: t.Inbound.User, Host: t.Inbound.Domain},
+			// The built-in PBX would ask the trunk for a password.
+			Direct:   g.cfg.PBX != nil && t.Inbound.Domain == g.cfg.PBX.Realm,
 			ByNumber: t.Inbound.Any, Peers: peers(t.Addresses),
 		}
 		if account, ok := g.trunks.Account(t.Name); ok {
