@@ -83,11 +83,29 @@ func (p *Proxy) isStranger(r *routed) bool {
 }
 
 // isOffence tells whether a refusal is for what no good client does, so that a
-// few of them shut its source out. A ticket that ran out is not, nor what comes
-// late in a dialog that we know no more. A datagram proves no source: anybody
-// could have anybody shut out.
+// few of them shut its source out. A ticket that ran out is not, nor is a page
+// that calls before it has registered, nor what comes late in a dialog that we
+// know no more. A datagram proves no source: anybody could have anybody shut
+// out.
 func (p *Proxy) isOffence(r *routed, no *refusal) bool {
-	return r.from.Transport() != sipstack.UDP && opensSomething(r.req) && !errors.Is(no.why, admission.ErrTicketExpired)
+	return r.from.Transport() != sipstack.UDP && no != refusedUnregistered && !saysDialog(r.req) && !errors.Is(no.why, admission.ErrTicketExpired)
+}
+
+// saysDialog tells that a request says it belongs to a dialog. REGISTER and
+// PUBLISH never do, whatever stands in their To.
+func saysDialog(req *sip.Request) bool {
+	return tagOf(req.To().Params) != "" && req.Method != sip.REGISTER && req.Method != sip.PUBLISH
+}
+
+// isNew tells whether a request counts against the limits: unless it is part of
+// a call or another dialog that we know. That it has a To tag proves nothing,
+// and a MESSAGE in a dialog that is no call reaches people like any other.
+func isNew(r *routed) bool {
+	switch r.req.Method {
+	case sip.REGISTER, sip.PUBLISH, sip.MESSAGE:
+		return r.call == nil
+	}
+	return r.call == nil && r.usage == 0
 }
 
 // identify finds the address of record that a stranger acts for. It is "" for
@@ -104,7 +122,7 @@ func (p *Proxy) identify(r *routed) (*caller, *refusal) {
 	case p.cfg.Admission.Auth == AuthNone, r.req.Method == sip.REGISTER:
 		return &caller{}, nil
 	case len(known) == 0:
-		return nil, &refusal{code: 403, reason: "Register First"}
+		return nil, refusedUnregistered
 	}
 	account := canonicalAoR(&r.req.From().Address)
 	switch {
@@ -130,7 +148,10 @@ func (p *Proxy) callerInside(r *routed) *caller {
 	return &caller{}
 }
 
-var refusedFrom = &refusal{code: 403, reason: "From Is Not Your Address"}
+var (
+	refusedFrom         = &refusal{code: 403, reason: "From Is Not Your Address"}
+	refusedUnregistered = &refusal{code: 403, reason: "Register First"}
+)
 
 // repliesTo tells whether a request asks for replies to nobody but its sender
 // (RFC 3261 §20.31): phones show that address, and call it back.
@@ -256,7 +277,7 @@ func judgeNumber(rules *admission.Rules, u *sip.Uri, account string) (admission.
 // those of calls at once, until it has ended.
 func (p *Proxy) count(r *routed, account string) *refusal {
 	limiter := p.cfg.Admission.Limiter
-	if limiter == nil || !opensSomething(r.req) {
+	if limiter == nil || !isNew(r) {
 		return nil
 	}
 	source := r.from.Remote().Addr()
@@ -269,6 +290,11 @@ func (p *Proxy) count(r *routed, account string) *refusal {
 		}
 		if account = claimed(r); source.Unmap().IsLoopback() { // whose pace the limiter lets be
 			account = ""
+		}
+	}
+	if r.req.Method == sip.BYE { // which the gate does not ask about
+		if v := limiter.AllowSource(source); !v.OK {
+			return overLimit(v)
 		}
 	}
 	if v := limiter.AllowAccount(kindOf(r.req.Method), source, account); !v.OK {
@@ -318,11 +344,20 @@ func kindOf(method sip.RequestMethod) admission.Kind {
 	return admission.Request
 }
 
-// strike notes an offence; whoever goes on is shut out.
+// strike notes an offence; whoever goes on is shut out, and loses the
+// connections that he has.
 func (p *Proxy) strike(from netip.Addr, why string) {
-	if o := p.cfg.Admission.Offenders; o != nil {
-		o.Strike(from, why)
+	o := p.cfg.Admission.Offenders
+	if o == nil {
+		return
 	}
+	d, banned := o.Strike(from, why)
+	if !banned {
+		return
+	}
+	source := admission.Source(from)
+	n := p.stack.CloseFrom(func(a netip.Addr) bool { return admission.Source(a) == source })
+	p.log.Warn("source shut out", "remote", from, "cause", why, "time", d, "connections", n)
 }
 
 // registerFailed counts wrong credentials: a REGISTER that had some and was
@@ -378,10 +413,11 @@ func (g *Gate) Connection(source netip.Addr) bool {
 	return !banned
 }
 
-// Request tells whether a request that begins something is looked at: not from
-// sources that are shut out, not faster than the limits of its source and of
-// all, and while there is too much, not from those who have nothing here yet.
-func (g *Gate) Request(f *sipstack.Flow, method string) (retryAfter time.Duration, ok bool) {
+// Request tells whether a request is looked at: not from sources that are shut
+// out, not faster than the limits of its source; and one that begins something
+// not faster than those of all, and while there is too much, not from those who
+// have nothing here yet.
+func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter time.Duration, ok bool) {
 	source := f.Remote().Addr()
 	if g.Offenders != nil {
 		if until, banned := g.Offenders.Banned(source); banned {
@@ -392,11 +428,17 @@ func (g *Gate) Request(f *sipstack.Flow, method string) (retryAfter time.Duratio
 		if g.Peer != nil && !isWeb(f) && g.Peer(source) { // it brings the calls of many
 			source = netip.Addr{}
 		}
-		if v := g.Limiter.Allow(admission.Request, source, ""); !v.OK {
+		var v admission.Verdict
+		if begins {
+			v = g.Limiter.Allow(admission.Request, source, "")
+		} else {
+			v = g.Limiter.AllowSource(source)
+		}
+		if !v.OK {
 			return v.RetryAfter, false
 		}
 	}
-	if g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
+	if begins && g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
 		return g.Overload.RetryAfter(), false
 	}
 	return 0, true

@@ -378,15 +378,29 @@ func TestTrunksArePeers(t *testing.T) {
 	})
 }
 
+// isClosed tells whether the connection has ended.
+func (a *peer) isClosed() bool {
+	synctest.Wait()
+	select {
+	case <-a.flow.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Wrong credentials shut a source out, if it is sure to be the source; a nonce
 // that has run out is none, and neither is what a good client does in trouble.
 func TestOffenders(t *testing.T) {
 	refused := func(w *world, b *peer) {
 		for n := range 30 {
+			if b.isClosed() {
+				return
+			}
 			b.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>", jsSIPContact,
 				`Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, fmt.Sprint("Call-ID: ", n))
 			w.pbx.reply(w.pbx.want("REGISTER "), "401 Unauthorized", "", `WWW-Authenticate: Digest realm="x", nonce="m"`)
-			b.want("SIP/2.0 401")
+			b.poll()
 		}
 	}
 	for _, row := range []struct {
@@ -403,11 +417,17 @@ func TestOffenders(t *testing.T) {
 		}, sipstack.WSS, false},
 		{"speaks for others", func(w *world, b *peer) {
 			w.enrolled(b, jsSIPContact)
-			for range 12 {
+			for n := 0; n < 12 && !b.isClosed(); n++ {
 				b.request("MESSAGE sip:2000@192.0.2.10", "", "From: <sip:2000@pbx.example.net>;tag=x")
-				b.want("SIP/2.0 403")
+				b.poll()
 			}
 		}, sipstack.WSS, true},
+		{"redials before it has registered", func(w *world, b *peer) {
+			for n := range 30 {
+				b.request("INVITE sip:2000@192.0.2.10", "", callerContact, fmt.Sprint("Call-ID: ", n))
+				b.want("SIP/2.0 403 Register First")
+			}
+		}, sipstack.WSS, false},
 		{"is late in dialogs", func(w *world, b *peer) {
 			for range 30 {
 				b.request("INFO sip:2000@192.0.2.10", "", "To: <sip:2000@pbx.example.net>;tag=x")
@@ -432,6 +452,124 @@ func TestOffenders(t *testing.T) {
 			})
 		})
 	}
+}
+
+// poll gives what has come by now, without letting time pass.
+func (a *peer) poll() (msg, bool) {
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Microsecond)
+	defer cancel()
+	text, err := a.pipe.Receive(ctx)
+	return msg(text), err == nil
+}
+
+// A To tag on a REGISTER is no way past the count of wrong passwords; who goes
+// on is shut out, and his connection closed.
+func TestGuessingWithTag(t *testing.T) {
+	cfg := guarded()
+	cfg.Admission.Offenders = admission.NewOffenders(admission.OffendersConfig{})
+	gate := &Gate{Offenders: cfg.Admission.Offenders}
+	runBehind(t, gate, cfg, func(w *world) {
+		gate.Limiter = w.limit(admission.Limits{})
+		beside := w.connect(sipstack.WSS, netip.AddrPortFrom(browserAddr.Addr(), 7))
+		heard := 0
+		for n := range 10 {
+			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>;tag=x", jsSIPContact,
+				`Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, fmt.Sprint("Call-ID: ", n))
+			if req, ok := w.pbx.poll(); ok {
+				heard++
+				w.pbx.reply(req, "401 Unauthorized", "", "To: <sip:1000@pbx.example.net>;tag=x")
+			}
+			w.browser.poll()
+		}
+		if heard != 10 {
+			t.Errorf("%d guesses heard, want 10", heard)
+		}
+		if _, banned := cfg.Admission.Offenders.Banned(browserAddr.Addr()); !banned {
+			t.Error("not shut out")
+		}
+		<-w.browser.flow.Done()
+		<-beside.flow.Done()
+	})
+	run(t, guarded(), func(w *world) {
+		w.limit(admission.Limits{})
+		heard := 0
+		for n := range 100 {
+			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>;tag=x", jsSIPContact,
+				`Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, fmt.Sprint("Call-ID: ", n))
+			if req, ok := w.pbx.poll(); ok {
+				heard++
+				w.pbx.reply(req, "401 Unauthorized", "", "To: <sip:1000@pbx.example.net>;tag=x")
+			}
+			w.browser.want("SIP/2.0 4")
+		}
+		if heard != 10 {
+			t.Errorf("%d of 100 guesses heard, want 10", heard)
+		}
+	})
+}
+
+// Nor is it one past the gate: whoever is shut out is answered nothing but that,
+// unless he ends a call; and the pace of a source is that of all its requests.
+func TestGateAndTags(t *testing.T) {
+	for _, row := range []struct {
+		method, tag string
+		banned      int // of 500 served to who is shut out
+		served      int // at most, to who is not
+	}{
+		{"OPTIONS", "", 0, 250},
+		{"OPTIONS", ";tag=x", 0, 250},
+		{"MESSAGE", ";tag=x", 0, 250},
+		{"PRACK", ";tag=x", 0, 250},
+		{"PUBLISH", ";tag=x", 0, 250},
+		{"BYE", "", 0, 250},
+		{"BYE", ";tag=x", 500, 500},
+	} {
+		for _, banned := range []bool{true, false} {
+			t.Run(fmt.Sprint(row.method, row.tag, banned), func(t *testing.T) {
+				cfg := guarded()
+				cfg.Admission.Offenders = admission.NewOffenders(admission.OffendersConfig{})
+				gate := &Gate{Offenders: cfg.Admission.Offenders}
+				runBehind(t, gate, cfg, func(w *world) {
+					gate.Limiter = w.limit(admission.Limits{})
+					s := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+					if banned {
+						cfg.Admission.Offenders.Ban(s.flow.Remote().Addr(), time.Hour)
+					}
+					served := 0
+					for n := range 500 {
+						s.request(row.method+" sip:2000@192.0.2.10", "", "To: <sip:2000@pbx.example.net>"+row.tag, fmt.Sprint("Call-ID: ", n))
+						if a, ok := s.poll(); ok && !strings.HasPrefix(a.start(), "SIP/2.0 503") {
+							served++
+						}
+					}
+					if banned && served != row.banned || served > row.served {
+						t.Errorf("%d of 500 served", served)
+					}
+				})
+			})
+		}
+	}
+}
+
+// MESSAGEs in a dialog that is no call are counted like any other.
+func TestPaceOfMessagesWithTag(t *testing.T) {
+	run(t, guarded(), func(w *world) {
+		w.limit(admission.Limits{})
+		w.enrolled(w.browser, jsSIPContact)
+		passed := 0
+		for n := range 200 {
+			w.browser.request("MESSAGE sip:2000@192.0.2.10", "", "To: <sip:2000@pbx.example.net>;tag=x", fmt.Sprint("Call-ID: ", n))
+			if m, ok := w.pbx.poll(); ok {
+				passed++
+				w.pbx.reply(m, "200 OK", "")
+			}
+			w.browser.want("SIP/2.0 ")
+		}
+		if passed > 60 {
+			t.Errorf("%d of 200 passed in no time", passed)
+		}
+	})
 }
 
 // Limits of calls: an account's, and all. What a call has taken is given back

@@ -181,17 +181,18 @@ func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 func (p *Proxy) route(req *sip.Request, from *sipstack.Flow) (*routed, *refusal) {
 	own := p.stripRoutes(req)
 	r := &routed{req: req, from: from, uri: *req.Recipient.Clone(), routes: own.rest}
-	switch inDialog := tagOf(req.To().Params) != ""; {
+	inside := saysDialog(req)
+	switch {
 	case own.strange:
 		return r, refusedToken
-	case own.stale && inDialog:
+	case own.stale && inside:
 		return r, refusedDialog
 	case own.stale && own.edge:
 		return r, refusedFlow
 	case own.stale:
 		return r, refusedGone
 	}
-	if tag := tagOf(req.To().Params); tag != "" {
+	if inside {
 		if done, refusal := p.routeInDialog(r, own); done || refusal != nil {
 			return r, refusal
 		}
@@ -275,7 +276,7 @@ func (p *Proxy) routeByToken(r *routed, own ownRoutes) (done bool, _ *refusal) {
 // client's sipml5-outbound, then what configuration says of the number or the
 // domain, then the Request-URI.
 func (p *Proxy) routeOut(r *routed, own ownRoutes) *refusal {
-	inDialog := tagOf(r.req.To().Params) != ""
+	inDialog := saysDialog(r.req)
 	if t := p.trunkAt(r.from); t != nil && !inDialog && len(r.routes) == 0 && r.req.Method != sip.OPTIONS && r.req.Method != sip.REGISTER {
 		return p.routeInbound(r, t)
 	}

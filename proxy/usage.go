@@ -51,7 +51,7 @@ func (p *Proxy) usageMark(r *routed) uint64 {
 // for.
 func (p *Proxy) isUsage(mark uint64, req *sip.Request) bool {
 	want := p.tokens.usageMark(value(req, "Call-ID"), netip.Addr{})
-	return !isCall(mark) && mark>>32 == want>>32 && tagOf(req.To().Params) != ""
+	return !isCall(mark) && mark>>32 == want>>32 && saysDialog(req)
 }
 
 // reached tells whether an address is that of the telephone side with which

@@ -187,7 +187,7 @@ func (g *gateway) openAdmin() error {
 		Ready: g.unready, Drain: g.drain,
 	}
 	if o := g.edge.admission.Offenders; o != nil {
-		c.Bans = bans{o}
+		c.Bans = bans{o, g.stack}
 	}
 	server, err := admin.New(c)
 	if err != nil {
@@ -202,8 +202,11 @@ func (g *gateway) openAdmin() error {
 	return nil
 }
 
-// bans shows those who are shut out.
-type bans struct{ *admission.Offenders }
+// bans shows those who are shut out, and shuts out.
+type bans struct {
+	*admission.Offenders
+	stack *sipstack.Stack
+}
 
 // List is that of the offenders in the terms of the door.
 func (b bans) List() []admin.Ban {
@@ -214,8 +217,13 @@ func (b bans) List() []admin.Ban {
 	return out
 }
 
-// Ban shuts a source out.
-func (b bans) Ban(source netip.Addr, d time.Duration) { b.Offenders.Ban(source, d) }
+// Ban shuts a source out, and closes the connections that it has.
+func (b bans) Ban(source netip.Addr, d time.Duration) {
+	if b.Offenders.Ban(source, d) {
+		source = admission.Source(source)
+		b.stack.CloseFrom(func(a netip.Addr) bool { return admission.Source(a) == source })
+	}
+}
 
 func (g *gateway) bans() []admission.Offender {
 	if o := g.edge.admission.Offenders; o != nil {

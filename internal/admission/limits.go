@@ -137,14 +137,8 @@ func NewLimiter(l Limits) *Limiter {
 func (x *Limiter) Allow(kind Kind, source netip.Addr, account string) Verdict {
 	now := x.now()
 	sourceKey, exempt := x.sourceKey(source)
-	if !exempt {
-		s, e := x.sources.lock(sourceKey, now)
-		var wait time.Duration
-		e.arrivals[Request], wait = x.source.next(e.arrivals[Request], now)
-		s.mu.Unlock()
-		if wait > 0 {
-			return over("requests-per-second", wait)
-		}
+	if v := x.allowSource(sourceKey, exempt, now); !v.OK {
+		return v
 	}
 	if kind != Request && kind < kinds {
 		if v := x.allowAccount(kind, sourceKey, exempt, account, now); !v.OK {
@@ -162,6 +156,27 @@ func (x *Limiter) Allow(kind Kind, source netip.Addr, account string) Verdict {
 		}
 	}
 	return x.allowCall(kind, now)
+}
+
+// AllowSource counts a request against the limits of its source alone, for one that says it belongs to what was let in
+// before: the limits of all are not for those.
+func (x *Limiter) AllowSource(source netip.Addr) Verdict {
+	sourceKey, exempt := x.sourceKey(source)
+	return x.allowSource(sourceKey, exempt, x.now())
+}
+
+func (x *Limiter) allowSource(sourceKey uint64, exempt bool, now int64) Verdict {
+	if exempt {
+		return Verdict{OK: true}
+	}
+	s, e := x.sources.lock(sourceKey, now)
+	var wait time.Duration
+	e.arrivals[Request], wait = x.source.next(e.arrivals[Request], now)
+	s.mu.Unlock()
+	if wait > 0 {
+		return over("requests-per-second", wait)
+	}
+	return Verdict{OK: true}
 }
 
 // AllowAccount counts a request that Allow has let in as a mere [Request], before anything was known of it, when it

@@ -125,6 +125,7 @@ func TestJudge(t *testing.T) {
 		{title: "name, tel", user: "alice", scheme: "tel", want: denied},
 		{title: "premium", user: "0900123456", want: denied, wantEntry: "premium"},
 		{title: "premium for an account", user: "0900123456", known: true, want: "+49900123456"},
+		{title: "directory enquiries when premium is allowed", user: "11833", config: RulesConfig{AllowPremium: true}, want: ""},
 		{title: "premium when allowed", user: "0900123456", config: RulesConfig{AllowPremium: true}, want: "+49900123456"},
 		{title: "premium without plus", user: "449012345678", want: denied, wantEntry: "premium"},
 		{title: "premium range that is listed", user: "0137123456", config: RulesConfig{Allow: []string{"+49137"}}, want: "+49137123456"},

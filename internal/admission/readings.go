@@ -106,7 +106,7 @@ func (j *judgement) asDialled(s []byte) {
 	if j.rules.emergencies[string(s)] || len(digits) > 2 && j.rules.emergencies[string(digits)] {
 		j.deny(denyEmergency)
 	}
-	if len(s) >= 5 && bytes.HasPrefix(s, []byte("118")) { // directory enquiries in most of Europe, at premium rate
+	if !j.rules.config.AllowPremium && len(s) >= 5 && bytes.HasPrefix(s, []byte("118")) { // directory enquiries in most of Europe, at premium rate
 		j.deny(denyPremium)
 	}
 }

@@ -39,12 +39,13 @@ type Admission interface {
 	// not is closed without a word.
 	Connection(source netip.Addr) bool
 	// Request tells whether a request of this method is served. It is asked once
-	// for each that could begin something: not for retransmissions, nor for ACK,
-	// BYE, CANCEL, PRACK and requests with a To tag, which belong to something
-	// that was let in before and mostly end it. One that is not served is
-	// answered 503 with Retry-After, rounded up to seconds, 5 if it is zero; no
-	// transaction is made for it.
-	Request(f *Flow, method string) (retryAfter time.Duration, ok bool)
+	// for each: not for retransmissions, nor for ACK, CANCEL and a BYE with a To
+	// tag, which end something that was let in before. begins is false for others
+	// with a To tag: they say that they belong to a dialog, which is for the user
+	// to find out. REGISTER and PUBLISH belong to none, whatever they say. One
+	// that is not served is answered 503 with Retry-After, rounded up to seconds,
+	// 5 if it is zero; no transaction is made for it.
+	Request(f *Flow, method string, begins bool) (retryAfter time.Duration, ok bool)
 }
 
 // refuseAfter is the Retry-After of a 503 that has no better idea.
@@ -53,14 +54,11 @@ const refuseAfter = 5 * time.Second
 // admits asks Config.Admit about a request. If it says no, the request is
 // answered, and that is the end of it.
 func (s *Stack) admits(f *Flow, m *message, size int) bool {
-	if s.cfg.Admit == nil || m.toTag != "" {
+	if s.cfg.Admit == nil || m.toTag != "" && m.req.Method == sip.BYE {
 		return true
 	}
-	switch m.req.Method {
-	case sip.BYE, sip.PRACK:
-		return true
-	}
-	wait, ok := s.cfg.Admit.Request(f, methodName(m.method))
+	begins := m.toTag == "" || m.req.Method == sip.REGISTER || m.req.Method == sip.PUBLISH
+	wait, ok := s.cfg.Admit.Request(f, methodName(m.method), begins)
 	if ok {
 		return true
 	}

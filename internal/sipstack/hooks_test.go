@@ -57,33 +57,44 @@ func TestRedactedMessage(t *testing.T) {
 // bouncer is an Admission that asks the test.
 type bouncer struct {
 	connection func(netip.Addr) bool
-	request    func(f *Flow, method string) (time.Duration, bool)
+	request    func(f *Flow, method string, begins bool) (time.Duration, bool)
 }
 
 func (b bouncer) Connection(a netip.Addr) bool { return b.connection == nil || b.connection(a) }
 
-func (b bouncer) Request(f *Flow, method string) (time.Duration, bool) { return b.request(f, method) }
+func (b bouncer) Request(f *Flow, method string, begins bool) (time.Duration, bool) {
+	return b.request(f, method, begins)
+}
 
 var _ Admission = bouncer{}
 
 func TestAdmissionOfRequests(t *testing.T) {
+	const tagged = "To: <sip:bob@example.com>;tag=b1"
 	for _, row := range []struct {
 		method string
 		to     string // To header; "": without a tag
-		asked  bool
+		asked  string
 	}{
-		{method: "OPTIONS", asked: true},
-		{method: "INVITE", asked: true},
-		{method: "REGISTER", asked: true},
-		{method: "BYE"},
-		{method: "PRACK"},
-		{method: "INVITE", to: "To: <sip:bob@example.com>;tag=b1"},
+		{method: "OPTIONS", asked: "OPTIONS begins"},
+		{method: "INVITE", asked: "INVITE begins"},
+		{method: "REGISTER", asked: "REGISTER begins"},
+		{method: "BYE", asked: "BYE begins"},
+		{method: "PRACK", asked: "PRACK begins"},
+		{method: "INVITE", to: tagged, asked: "INVITE"},
+		{method: "OPTIONS", to: tagged, asked: "OPTIONS"},
+		{method: "PRACK", to: tagged, asked: "PRACK"},
+		{method: "REGISTER", to: tagged, asked: "REGISTER begins"},
+		{method: "PUBLISH", to: tagged, asked: "PUBLISH begins"},
+		{method: "BYE", to: tagged},
 	} {
 		t.Run(row.method+row.to, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := newUser()
 				var asked []string
-				s := run(t, Config{Admit: bouncer{request: func(_ *Flow, method string) (time.Duration, bool) {
+				s := run(t, Config{Admit: bouncer{request: func(_ *Flow, method string, begins bool) (time.Duration, bool) {
+					if begins {
+						method += " begins"
+					}
 					asked = append(asked, method)
 					return 1500 * time.Millisecond, false
 				}}}, u)
@@ -93,7 +104,7 @@ func TestAdmissionOfRequests(t *testing.T) {
 					req = strings.Replace(req, "To: <sip:bob@example.com>", row.to, 1)
 				}
 				mustSend(t, far, req)
-				if !row.asked {
+				if row.asked == "" {
 					_ = next(t, u.requests).Reply(200, "OK")
 					if len(asked) != 0 {
 						t.Errorf("asked about %v", asked)
@@ -108,10 +119,12 @@ func TestAdmissionOfRequests(t *testing.T) {
 					t.Errorf("%d octets answer %d", len(res), len(req))
 				}
 				wantEmpty(t, s)
-				ack := strings.NewReplacer(row.method, "ACK", "To: <sip:bob@example.com>", "To: "+header(res, "To")[0]).Replace(req)
-				mustSend(t, far, ack)
+				if row.to == "" { // an ACK to a tag that is not ours is none for this answer
+					ack := strings.NewReplacer(row.method, "ACK", "To: <sip:bob@example.com>", "To: "+header(res, "To")[0]).Replace(req)
+					mustSend(t, far, ack)
+				}
 				silent(t, far, time.Minute)
-				if len(asked) != 1 || asked[0] != row.method || len(u.requests) != 0 || len(u.acks) != 0 {
+				if len(asked) != 1 || asked[0] != row.asked || len(u.requests) != 0 || len(u.acks) != 0 {
 					t.Errorf("asked about %v; %d requests and %d ACKs reached the user", asked, len(u.requests), len(u.acks))
 				}
 			})
@@ -125,7 +138,7 @@ func TestAdmissionIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUser()
 		asked := 0
-		s := run(t, Config{Admit: bouncer{request: func(*Flow, string) (time.Duration, bool) {
+		s := run(t, Config{Admit: bouncer{request: func(*Flow, string, bool) (time.Duration, bool) {
 			asked++
 			return 0, asked == 1
 		}}}, u)
@@ -148,7 +161,7 @@ func TestAdmissionIsAskedOnce(t *testing.T) {
 // What strangers make us send is bounded in size and in number.
 func TestRefusalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := run(t, Config{Admit: bouncer{request: func(*Flow, string) (time.Duration, bool) { return 0, false }}}, newUser())
+		s := run(t, Config{Admit: bouncer{request: func(*Flow, string, bool) (time.Duration, bool) { return 0, false }}}, newUser())
 		_, far := pipe(t, s, UDP)
 		small := text("OPTIONS sip:a SIP/2.0", "Via:SIP/2.0/UDP h;branch=z9hG4bK1;rport", "f:sip:a;tag=1", "t:sip:a", "i:1", "CSeq:1 OPTIONS")
 		mustSend(t, far, small)
@@ -188,7 +201,7 @@ func TestAdmissionOfConnections(t *testing.T) {
 					defer mu.Unlock()
 					return open && a.IsLoopback()
 				},
-				request: func(*Flow, string) (time.Duration, bool) { return 0, true },
+				request: func(*Flow, string, bool) (time.Duration, bool) { return 0, true },
 			}}, echoUser(), tr)
 			c := connect(t, "tcp", listenerOf(t, s, tr).Addr())
 			if rest, _ := io.ReadAll(c); len(rest) != 0 {
@@ -206,5 +219,22 @@ func TestAdmissionOfConnections(t *testing.T) {
 			c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			c.expect("HTTP/1.1 426")
 		})
+	}
+}
+
+// Who is shut out keeps no connection; others do.
+func TestCloseFrom(t *testing.T) {
+	s := run(t, Config{}, echoUser(), TCP)
+	c := connect(t, "tcp", listenerOf(t, s, TCP).Addr())
+	c.send(c.request("OPTIONS", branch))
+	c.expect("SIP/2.0 200")
+	if n := s.CloseFrom(func(a netip.Addr) bool { return !a.IsLoopback() }); n != 0 {
+		t.Errorf("%d connections of others closed", n)
+	}
+	if n := s.CloseFrom(netip.Addr.IsLoopback); n != 1 {
+		t.Errorf("%d connections closed, want 1", n)
+	}
+	if rest, _ := io.ReadAll(c); len(rest) != 0 {
+		t.Errorf("got %q", rest)
 	}
 }

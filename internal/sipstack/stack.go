@@ -298,6 +298,23 @@ func (s *Stack) Flow(id uint64) (*Flow, bool) {
 	return f, ok
 }
 
+// CloseFrom closes the connections from those addresses that are meant, and
+// tells how many they were. It walks over all of them.
+func (s *Stack) CloseFrom(meant func(netip.Addr) bool) int {
+	var flows []*Flow
+	s.mu.Lock()
+	for _, f := range s.flows {
+		if meant(f.remote.Addr()) {
+			flows = append(flows, f)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range flows {
+		f.Close()
+	}
+	return len(flows)
+}
+
 // randomID gives the ID of a connection. It can't be guessed, so that it can be
 // part of a token.
 func randomID() uint64 {
