@@ -34,9 +34,10 @@ type binding struct {
 	key       string // see contactKey
 	device    bool   // key has a +sip.instance: another flow may take the binding over
 	aor       string
-	registrar string // that accepted it
-	account   string // digest user, realm and registrar; "": it asked for no password
-	vouched   bool   // configuration names that registrar, and not just any hop
+	registrar string     // that accepted it
+	account   string     // digest user, realm and registrar; "": it asked for no password
+	vouched   bool       // see vouches
+	server    netip.Addr // the registrar's address; zero: it is a client of ours
 	client    *client
 	mark      mark    // the name in the token that the registrar holds; stays when the client changes its flow
 	contact   sip.Uri // the client's own URI
@@ -220,16 +221,26 @@ func (p *Proxy) accounts(f *sipstack.Flow) []string {
 	return cl.aors
 }
 
-// isVouched tells whether a registrar that configuration names has accepted an
-// address of record over f. Where clients may name any hop they may name a
-// registrar of their own, which says yes to everything: good enough to be
-// called there, not for our trunks and servers.
+// isVouched tells whether a registrar that configuration names for it has
+// accepted an address of record over f, see vouches.
 func (p *Proxy) isVouched(f *sipstack.Flow, aor string) bool {
+	return p.isBound(f, aor, func(b *binding) bool { return b.vouched })
+}
+
+// isBoundAt tells whether the machine at an address has accepted an address of
+// record over f itself.
+func (p *Proxy) isBoundAt(f *sipstack.Flow, aor string, at netip.Addr) bool {
+	return p.isBound(f, aor, func(b *binding) bool { return b.server == at.Unmap() })
+}
+
+// isBound tells whether an address of record has a live binding of a kind over
+// f.
+func (p *Proxy) isBound(f *sipstack.Flow, aor string, kind func(*binding) bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	cl, now := p.known(f), time.Now()
 	return cl != nil && slices.ContainsFunc(cl.bindings, func(b *binding) bool {
-		return b.vouched && b.aor == aor && now.Before(b.expires)
+		return b.aor == aor && now.Before(b.expires) && kind(b)
 	})
 }
 
@@ -369,7 +380,7 @@ type enrolment struct {
 	wildcard  bool // "*": all of them
 	mark      mark
 	path      bool // it goes out in a Path
-	vouched   bool // see binding
+	vouched   bool // see vouches
 }
 
 // enrolled is one Contact of a REGISTER.

@@ -164,6 +164,24 @@ func (p *policy) serves(h Hop) (found bool) {
 	return found
 }
 
+// names tells whether configuration means a host by its name, other than as any
+// hop.
+func (p *policy) names(host string) (found bool) {
+	p.servers(func(s Hop) bool {
+		found = sameHost(s.Host, host)
+		return !found
+	})
+	return found || slices.ContainsFunc(p.allow, func(n NextHop) bool {
+		return !n.Any && n.Host != "" && under(strings.TrimSuffix(host, "."), n.Host)
+	})
+}
+
+// sameHost tells whether two host names mean the same; one may end in the dot of
+// the root.
+func sameHost(a, b string) bool {
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}
+
 // allowsName tells whether h may be taken by its name alone, before DNS.
 func (p *policy) allowsName(h Hop) (ok bool) {
 	p.servers(func(s Hop) bool {

@@ -180,7 +180,8 @@ func renewed(b *binding, r *routed, c *enrolled, expires time.Time) *binding {
 	if b == nil {
 		b = &binding{key: c.key, device: c.device, aor: r.reg.aor, registrar: r.reg.registrar}
 	}
-	b.account, b.mark, b.expires, b.vouched = r.reg.account, r.reg.mark, expires, r.reg.vouched
+	b.account, b.mark, b.expires = r.reg.account, r.reg.mark, expires
+	b.vouched, b.server = r.reg.vouched, r.to.Remote().Addr().Unmap()
 	if u := &withoutSecrets(c.ContactHeader).Address; !sameURI(u, &b.contact) {
 		b.contact = keptURI(u)
 	}

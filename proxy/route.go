@@ -37,18 +37,19 @@ type routed struct {
 	target  resolver.Target   // the same as the resolver knows it; zero: a flow of ours
 	targets []resolver.Target // where else it may go, best first
 
-	reg      *enrolment // REGISTER of a client of ours
-	pending  *pending   // INVITE in progress
-	exchange exchange   // descriptions of this transaction
-	body     []byte     // as it leaves
-	attempts attempts
-	shift    uint32      // what its CSeq number is raised by: challenges that we answered for its sender
-	ofInvite uint32      // the same for the INVITE that it belongs to
-	proof    sip.Header  // the answer to the last one
-	caller   *caller     // who sends it; nil: a peer, or a call that was let in
-	held     func()      // gives back the call's place in the limits; nil: it has none
-	began    atomic.Bool // a call has taken that place over
-	ending   ending      // what else has to be given back with the final response
+	reg       *enrolment // REGISTER of a client of ours
+	pending   *pending   // INVITE in progress
+	exchange  exchange   // descriptions of this transaction
+	body      []byte     // as it leaves
+	attempts  attempts
+	shift     uint32      // what its CSeq number is raised by: challenges that we answered for its sender
+	ofInvite  uint32      // the same for the INVITE that it belongs to
+	proof     sip.Header  // the answer to the last one
+	caller    *caller     // who sends it; nil: a peer, or a call that was let in
+	unvouched bool        // the caller's word is good for none of our servers, see mayTake
+	held      func()      // gives back the call's place in the limits; nil: it has none
+	began     atomic.Bool // a call has taken that place over
+	ending    ending      // what else has to be given back with the final response
 }
 
 // refusal is a final answer of our own.

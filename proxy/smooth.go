@@ -318,7 +318,7 @@ func (p *Proxy) pace(r *routed) {
 	if ofClient(r) {
 		var err error
 		r.reg = enrolmentOf(r)
-		r.reg.vouched = r.trust || p.Knows(r.to.Remote().Addr())
+		r.reg.vouched = p.vouches(r)
 		if known, err = p.mayRegister(r.reg, r.from, now); err != nil {
 			no := &refusal{code: 403, reason: "Forbidden", why: err}
 			if errors.Is(err, errManyBindings) {

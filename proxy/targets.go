@@ -97,7 +97,7 @@ func (p *Proxy) offer(r *routed, h Hop, targets []resolver.Target) {
 	}
 	for _, t := range targets {
 		a := t.Addr.Addr().Unmap()
-		if sendable(a) && (named || p.policy.allowsAddr(t.Addr) || p.reached(r, a)) {
+		if sendable(a) && p.mayTake(r, a) && (named || p.policy.allowsAddr(t.Addr) || p.reached(r, a)) {
 			r.targets = append(r.targets, t)
 		}
 	}

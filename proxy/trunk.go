@@ -95,13 +95,14 @@ func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
 
 // registeredAs finds the browser that is registered as an address of record,
 // the last one if there are several, and the URI that it wants to be called by.
+// A registrar of a stranger's own choice makes nobody its owner.
 func (p *Proxy) registeredAs(aor string) (*sipstack.Flow, sip.Uri, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	for _, b := range slices.Backward(p.book.aors[aor]) {
 		f := b.client.flow
-		if _, live := p.stack.Flow(f.ID()); now.Before(b.expires) && (live || f.Transport() == sipstack.UDP) {
+		if _, live := p.stack.Flow(f.ID()); b.vouched && now.Before(b.expires) && (live || f.Transport() == sipstack.UDP) {
 			return f, *b.contact.Clone(), true
 		}
 	}

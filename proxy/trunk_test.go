@@ -306,3 +306,31 @@ func TestTrunkRegistersNobody(t *testing.T) {
 		w.browser.nothing(time.Second)
 	})
 }
+
+// Calls of a trunk go to whom a registrar of ours knows, not to who says so by a
+// registrar of his own.
+func TestTrunkCallsTheOwner(t *testing.T) {
+	cfg := carrier()
+	cfg.OutboundProxies = nil
+	cfg.Admission.Auth = AuthRegistrar
+	cfg.AllowNextHops = []NextHop{{Any: true}, {Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+	run(t, cfg, func(w *world) {
+		at := w.connect(sipstack.UDP, trunkAddr)
+		evil := w.connect(sipstack.UDP, netip.MustParseAddrPort("203.0.113.66:5060"))
+		thief := w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.77:4444"))
+		thief.request("REGISTER sip:203.0.113.66", "", "To: <sip:1000@pbx.example.net>", jsSIPContact)
+		evil.reply(evil.want("REGISTER "), "200 OK", "")
+		thief.want("SIP/2.0 200")
+		at.request("INVITE sip:us@127.0.0.1:5060", "", "Contact: <sip:gw@198.51.100.5>", "Call-ID: first")
+		at.want("SIP/2.0 480")
+		w.browser.request("REGISTER sip:192.0.2.10", "", "To: <sip:1000@pbx.example.net>", jsSIPContact)
+		w.pbx.reply(w.pbx.want("REGISTER "), "200 OK", "")
+		w.browser.want("SIP/2.0 200")
+		thief.request("REGISTER sip:203.0.113.66", "", "To: <sip:1000@pbx.example.net>", jsSIPContact)
+		evil.reply(evil.want("REGISTER "), "200 OK", "")
+		thief.want("SIP/2.0 200")
+		at.request("INVITE sip:us@127.0.0.1:5060", "", "Contact: <sip:gw@198.51.100.5>", "Call-ID: second")
+		w.browser.want("INVITE ")
+		thief.nothing(time.Second)
+	})
+}
