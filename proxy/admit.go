@@ -59,7 +59,7 @@ func (p *Proxy) admit(r *routed) *refusal {
 func (p *Proxy) judgeSender(r *routed) *refusal {
 	switch {
 	case r.inside:
-		if r.req.Method != sip.REFER || !isWeb(r.from) {
+		if !isWeb(r.from) || r.req.Method == sip.BYE || r.req.Method != sip.REFER && !r.astray && !r.isSteered() {
 			return nil
 		}
 		r.caller = p.callerInside(r)
@@ -240,8 +240,11 @@ func (p *Proxy) ticketOf(f *sipstack.Flow, now time.Time) (admission.Ticket, err
 	p.mu.Lock()
 	t, ok := p.tickets[f.ID()]
 	p.mu.Unlock()
-	if ok && now.Before(t.Expires) {
+	switch x := p.cfg.Admission.Tickets; {
+	case ok && now.Before(x.End(t)):
 		return t, nil
+	case ok: // one for single use would be called used, which is an offence
+		return t, admission.ErrTicketExpired
 	}
 	t, err := p.cfg.Admission.Tickets.Verify(admission.TicketFrom(f.RequestURI(), f.Subprotocols()), now)
 	if err != nil {
@@ -255,8 +258,18 @@ func (p *Proxy) ticketOf(f *sipstack.Flow, now time.Time) (admission.Ticket, err
 	return t, nil
 }
 
-// mayAsk tells whether the caller may call whom his request is for, and whom
-// a REFER asks the other party to call.
+// isSteered tells whether a Route is left that takes the place of the
+// Request-URI at the next hop: one without lr, for a strict router (RFC 3261
+// §16.4). Its user is as good as called.
+func (r *routed) isSteered() bool { return slices.ContainsFunc(r.routes, isStrict) }
+
+func isStrict(h *sip.RouteHeader) bool {
+	_, loose := param(h.Address.UriParams, "lr")
+	return !loose && h.Address.User != ""
+}
+
+// mayAsk tells whether the caller may call whom his request is for, whom its
+// Routes lead to, and whom a REFER asks the other party to call.
 func (p *Proxy) mayAsk(r *routed) *refusal {
 	targets := r.req.GetHeaders("Refer-To")
 	if len(targets) > 1 { // RFC 3515 §2.4.1; two peers could read two of them
@@ -271,10 +284,33 @@ func (p *Proxy) mayAsk(r *routed) *refusal {
 			return no
 		}
 	}
-	if r.inside || r.req.Method == sip.REGISTER {
+	for _, h := range r.routes {
+		if !isStrict(h) {
+			continue
+		}
+		if no := p.mayCall(r, &h.Address); no != nil {
+			return no
+		}
+	}
+	if r.inside && !r.astray || r.req.Method == sip.REGISTER || p.isRefresh(r) {
 		return nil
 	}
 	return p.mayCall(r, &r.req.Recipient)
+}
+
+// isRefresh tells that a request goes on with a subscription at the machine that
+// it was made with, which the Contact there names as it likes.
+func (p *Proxy) isRefresh(r *routed) bool {
+	if r.usage == 0 || r.req.Method != sip.SUBSCRIBE && r.req.Method != sip.NOTIFY {
+		return false
+	}
+	h, err := hopOf(&r.req.Recipient)
+	if err != nil || !p.reachedHop(r, h) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.targets[r.from.ID()], targetOf(r.req, &r.req.Recipient))
 }
 
 // smuggles tells whether a URI would put a header into the request that is made
@@ -300,7 +336,7 @@ func (p *Proxy) mayCall(r *routed, u *sip.Uri) *refusal {
 			return no
 		}
 	}
-	if t := r.caller.ticket; t != nil && r.usage == 0 && !t.Allows(u.User, u.Host, number) {
+	if t := r.caller.ticket; t != nil && !t.Allows(u.User, u.Host, number) {
 		return &refusal{code: 403, reason: "Not On Your Ticket"}
 	}
 	return nil

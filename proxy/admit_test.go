@@ -844,3 +844,66 @@ func TestOneBadSource(t *testing.T) {
 		}
 	})
 }
+
+// Inside a call a browser calls nobody else: neither by a To tag that the call
+// does not have, nor by another Request-URI, nor by a Route of its own making
+// that takes its place at a strict router.
+func TestNumbersInsideACall(t *testing.T) {
+	const premium = "sip:0900123456@192.0.2.10"
+	for _, row := range []struct {
+		name, start, tag, route, want string
+	}{
+		{"remote target", "INVITE sip:2000@192.0.2.10:5060", "t1", "", ""},
+		{"tag of nobody", "INVITE sip:2000@192.0.2.10:5060", "junk", "", "481"},
+		{"tag of nobody, INFO", "INFO sip:2000@192.0.2.10:5060", "junk", "", "481"},
+		{"other Request-URI", "INVITE " + premium, "t1", "", "403 Number Not Allowed"},
+		{"other Request-URI, UPDATE", "UPDATE " + premium, "t1", "", "403 Number Not Allowed"},
+		{"other Request-URI that may be", "INVITE sip:2001@192.0.2.10", "t1", "", ""},
+		{"both", "INVITE " + premium, "junk", "", "481"},
+		{"BYE", "BYE " + premium, "t1", "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg := guarded()
+			cfg.Admission.Numbers = rules(t, admission.RulesConfig{Deny: []string{"0900"}})
+			run(t, cfg, func(w *world) {
+				w.enrolled(w.browser, jsSIPContact)
+				ok, _ := w.established()
+				method, _, _ := strings.Cut(row.start, " ")
+				w.browser.request(row.start, "", append(routesOf(ok), "To: <sip:2000@pbx.example.net>;tag="+row.tag, "CSeq: 200 "+method, callerContact)...)
+				if row.want == "" {
+					w.pbx.want(row.start + " ")
+					return
+				}
+				w.browser.want("SIP/2.0 " + row.want)
+				w.pbx.nothing(time.Second)
+			})
+		})
+	}
+}
+
+// A Route without lr takes the place of the Request-URI at a strict router
+// (RFC 3261 §16.4), so its user is called.
+func TestNumbersInRoutes(t *testing.T) {
+	for route, want := range map[string]string{
+		"Route: <sip:0900123456@192.0.2.10>":                               "403 Number Not Allowed",
+		"Route: <sip:192.0.2.10;lr>\r\nRoute: <sip:0900123456@192.0.2.10>": "403 Number Not Allowed",
+		"Route: <sip:2001@192.0.2.10>":                                     "",
+		"Route: <sip:192.0.2.10>":                                          "",
+		"Route: <sip:0900123456@192.0.2.10;lr>":                            "",
+	} {
+		t.Run(route, func(t *testing.T) {
+			cfg := guarded()
+			cfg.Admission.Numbers = rules(t, admission.RulesConfig{Deny: []string{"0900"}})
+			run(t, cfg, func(w *world) {
+				w.enrolled(w.browser, jsSIPContact)
+				w.browser.request("MESSAGE sip:2000@192.0.2.10", "", route)
+				if want == "" {
+					w.pbx.want("MESSAGE ")
+					return
+				}
+				w.browser.want("SIP/2.0 " + want)
+				w.pbx.nothing(time.Second)
+			})
+		})
+	}
+}

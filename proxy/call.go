@@ -199,6 +199,10 @@ func (c *call) destination(p *Proxy, r *routed) *refusal {
 	b := c.parties[r.side.Other()]
 	way := c.toward(r.side.Other(), tagOf(r.req.To().Params))
 	open := c.state != over || c.lingers(r.req)
+	if isWeb(r.from) {
+		open = open && c.isKnown(r.side.Other(), tagOf(r.req.To().Params))
+		r.astray = way.target.User != r.uri.User || !strings.EqualFold(way.target.Host, r.uri.Host)
+	}
 	c.mu.Unlock()
 	if !open {
 		return refusedDialog

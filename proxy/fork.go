@@ -118,6 +118,13 @@ func (c *call) knows(tag string) bool {
 	return c.state == early || known == "" || known == tag || c.fork(tag) != nil
 }
 
+// isKnown tells whether a tag may be that of the remote end of a side, for who
+// speaks to it: once the call is up its dialogs are known, unless they were too
+// many, and what is in none of them would be a call of its own. c.mu is held.
+func (c *call) isKnown(side offeranswer.Side, tag string) bool {
+	return c.state == early || c.parties[side].tag == tag || c.fork(tag) != nil || len(c.forks) == maxForks
+}
+
 // toward gives the remote end that a request to a side means; c.mu is held.
 func (c *call) toward(side offeranswer.Side, tag string) remote {
 	if b := &c.parties[side]; side == offeranswer.Caller || b.tag == tag {

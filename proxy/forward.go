@@ -49,6 +49,7 @@ func (p *Proxy) forward(r *routed) {
 		}
 	}
 	r.body = body
+	p.learnTarget(r, r.to, r.req)
 	p.transmit(r)
 }
 
@@ -324,6 +325,9 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 			}
 			return p.restoreContact(r, h)
 		}
+	}
+	if res.IsSuccess() {
+		p.learnTarget(r, r.from, res)
 	}
 	out := cloneResponse(res, body, edit)
 	if p.wantsRecordRoute(r, res) {

@@ -107,6 +107,7 @@ type Proxy struct {
 	moved   map[uint64]*client          // other names of a client: flows that it lost, marks of its bindings
 	moves   map[usageKey]uint64
 	movesOf map[uint64][]usageKey // keys of moves, by the flow that they lead to
+	targets map[uint64][]string   // see learnTarget, by the flow of the browser
 	book    book
 }
 
@@ -139,7 +140,7 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		ctx: ctx, stop: stop,
 		calls: map[uint64]*call{}, ended: map[uint64]*call{}, dialogs: map[dialogKey]*call{},
 		clients: map[uint64]*client{}, tickets: map[uint64]admission.Ticket{}, device: map[string]*binding{}, moved: map[uint64]*client{}, book: newBook(),
-		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{},
+		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{}, targets: map[uint64][]string{},
 		smooth: newSmoother(cfg.RegistersPerSecond),
 	}
 }

@@ -32,6 +32,7 @@ type routed struct {
 	trust  bool               // hops need no permission: configuration or an established call named them
 	trunk  *Trunk             // account by which it leaves, if any
 	inside bool               // a token of ours, or a call that we know, vouches for it
+	astray bool               // a browser's, inside a call, with a Request-URI that is not the remote target
 
 	to      *sipstack.Flow    // where it leaves, once resolved
 	target  resolver.Target   // the same as the resolver knows it; zero: a flow of ours

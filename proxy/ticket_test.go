@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -77,6 +78,63 @@ func TestTicketInACall(t *testing.T) {
 		synctest.Wait()
 		if len(w.proxy.tickets) != 0 {
 			t.Error("the ticket is kept")
+		}
+	})
+}
+
+// Inside a subscription the ticket still says whom a transfer may lead to, and
+// who gets messages; what goes on with the subscription goes where its Contact
+// says.
+func TestTicketInASubscription(t *testing.T) {
+	run(t, Config{Admission: Admission{Auth: AuthTicket, Tickets: tickets(t, false)}}, func(w *world) {
+		w.proxy.tickets[w.browser.flow.ID()] = admission.Ticket{User: "1000", Targets: []string{"2000"}, Expires: time.Now().Add(time.Hour)}
+		w.browser.request("SUBSCRIBE sip:2000@192.0.2.10", "", callerContact, "Event: presence", "Call-ID: sub")
+		w.pbx.reply(w.pbx.want("SUBSCRIBE "), "200 OK", "", "Contact: <sip:desk@192.0.2.10:5060>")
+		inside := append(routesOf(w.browser.want("SIP/2.0 200"))[1:], "To: <sip:2000@pbx.example.net>;tag=t1", "Call-ID: sub", callerContact)
+		for _, start := range []string{"REFER sip:2000@192.0.2.10", "REFER sip:desk@192.0.2.10:5060"} {
+			w.browser.request(start, "", append(inside, "Refer-To: <sip:6666@192.0.2.10>")...)
+			w.browser.want("SIP/2.0 403 Not On Your Ticket")
+		}
+		for _, start := range []string{"MESSAGE sip:6666@192.0.2.10", "REFER sip:6666@192.0.2.10", "SUBSCRIBE sip:6666@192.0.2.11", "SUBSCRIBE sip:6666@192.0.2.10"} {
+			w.browser.request(start, "", inside...)
+			w.browser.want("SIP/2.0 403 Not On Your Ticket")
+		}
+		w.pbx.nothing(time.Second)
+		w.browser.request("SUBSCRIBE sip:desk@192.0.2.10:5060", "", append(inside, "Event: presence")...)
+		w.pbx.want("SUBSCRIBE sip:desk@192.0.2.10:5060 ")
+		w.browser.gone()
+		synctest.Wait()
+		if len(w.proxy.targets) != 0 {
+			t.Error("the target is kept")
+		}
+	})
+}
+
+// A ticket for single use lasts as long as one for many, for the socket that it
+// opened: clocks may be off. When it is over then that is no offence.
+func TestTicketWithinSkew(t *testing.T) {
+	for _, single := range []bool{false, true} {
+		t.Run(fmt.Sprint(single), func(t *testing.T) {
+			x := tickets(t, single)
+			text, err := x.Sign(admission.Ticket{User: "1000", Expires: time.Now().Add(-time.Minute)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := newTicketGate(t, x)
+			for range 3 {
+				equal(t, "status", g.options(t, "/?token="+text, nil), "200")
+			}
+			g.hangUp()
+		})
+	}
+	run(t, Config{Admission: Admission{Auth: AuthTicket, Tickets: tickets(t, true)}}, func(w *world) {
+		ends := time.Now().Add(time.Hour)
+		w.proxy.tickets[w.browser.flow.ID()] = admission.Ticket{User: "1000", Expires: ends}
+		if _, err := w.proxy.ticketOf(w.browser.flow, ends.Add(4*time.Minute)); err != nil {
+			t.Errorf("within the skew: %v", err)
+		}
+		if _, err := w.proxy.ticketOf(w.browser.flow, ends.Add(6*time.Minute)); !errors.Is(err, admission.ErrTicketExpired) {
+			t.Errorf("after it: got %v", err)
 		}
 	})
 }

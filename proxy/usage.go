@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -88,6 +89,44 @@ func (p *Proxy) flowOf(k token, r *routed, first bool) (*sipstack.Flow, bool) {
 	return r.from, true
 }
 
+// maxTargets is how many ends of dialogs outside of calls one flow's ticket is
+// good for besides those that it names; then the oldest is forgotten.
+const maxTargets = 64
+
+// targetOf names the remote target of a dialog outside of calls.
+func targetOf(m message, contact *sip.Uri) string {
+	return canonicalAoR(contact) + " " + value(m, "Call-ID")
+}
+
+// learnTarget notes the Contact that the telephone side of a dialog outside of
+// calls has given to a browser with a ticket, in a response or in a request of
+// its own: what the ticket lets begin may go on there.
+func (p *Proxy) learnTarget(r *routed, browser *sipstack.Flow, m message) {
+	if p.cfg.Admission.Auth != AuthTicket || r.call != nil || !isWeb(browser) {
+		return
+	}
+	switch r.req.Method {
+	case sip.SUBSCRIBE, sip.NOTIFY, sip.REFER:
+	default:
+		return
+	}
+	given := contacts(m)
+	if len(given) == 0 {
+		return
+	}
+	target := targetOf(m, &given[0].Address)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.targets[browser.ID()]
+	if _, live := p.stack.Flow(browser.ID()); !live || slices.Contains(known, target) { // else nobody would forget it
+		return
+	}
+	if len(known) == maxTargets {
+		known = slices.Delete(known, 0, 1)
+	}
+	p.targets[browser.ID()] = append(known, target)
+}
+
 // forgetMoves drops what a flow that has closed had taken over.
 func (p *Proxy) forgetMoves(f *sipstack.Flow) {
 	p.mu.Lock()
@@ -98,4 +137,5 @@ func (p *Proxy) forgetMoves(f *sipstack.Flow) {
 		}
 	}
 	delete(p.movesOf, f.ID())
+	delete(p.targets, f.ID())
 }

@@ -131,6 +131,10 @@ func (t *Tickets) Verify(token string, now time.Time) (Ticket, error) {
 	return Ticket{User: addressOf(c.Subject), Targets: c.To, Expires: expires, ID: c.ID}, nil
 }
 
+// End is when a ticket is refused for its age: a little after it has expired, since the clocks of those who make tickets
+// may be off.
+func (t *Tickets) End(x Ticket) time.Time { return x.Expires.Add(t.config.Skew) }
+
 // ticketAlphabet is base64url and the dot.
 const ticketAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
