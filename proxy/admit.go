@@ -137,49 +137,6 @@ func (p *Proxy) identify(r *routed) (*caller, *refusal) {
 	return &caller{account: account}, nil
 }
 
-// vouches tells whether the registrar that a REGISTER goes to may say who is
-// who here. Where clients may name any hop they may name a registrar of their
-// own, which says yes to everything: good enough to be called there, not for our
-// trunks and servers. And one server of ours does not speak for the domain of
-// another.
-func (p *Proxy) vouches(r *routed) bool {
-	at := r.to.Remote().Addr()
-	servers, ok := p.policy.outboundFor(r.req.To().Address.Host)
-	switch {
-	case r.caller != nil && r.caller.ticket != nil: // which says it by itself
-		return true
-	case !ok:
-		return p.Knows(at) || slices.ContainsFunc(r.hops, func(s Server) bool { return p.isOurs(s.Hop) })
-	}
-	hop, learnt := p.peers.hopAt(at, time.Now())
-	return slices.ContainsFunc(servers, func(s Server) bool {
-		a, literal := s.Hop.address()
-		return literal && a.Addr() == at.Unmap() || learnt && hop == s.Hop || r.target.Name != "" && sameHost(r.target.Name, s.Hop.Host)
-	})
-}
-
-// isOurs tells whether configuration means a hop, as far as its name and what
-// is known of addresses tell; mayTake looks again once it is resolved.
-func (p *Proxy) isOurs(h Hop) bool {
-	a, literal := h.address()
-	return literal && p.Knows(a.Addr()) || p.policy.names(h.Host)
-}
-
-// isAtOwn tells whether all hops are the machine that has accepted the account:
-// what it believed itself it may believe again.
-func (p *Proxy) isAtOwn(r *routed, account string) bool {
-	return !slices.ContainsFunc(r.hops, func(s Server) bool {
-		a, literal := s.Hop.address()
-		return !literal || !p.isBoundAt(r.from, account, a.Addr())
-	})
-}
-
-// mayTake tells whether a request may go to an address by who sends it: a name
-// of an attacker's own may lead to a server of ours.
-func (p *Proxy) mayTake(r *routed, at netip.Addr) bool {
-	return !r.unvouched || !p.Knows(at) || p.isBoundAt(r.from, r.caller.account, at)
-}
-
 // callerInside is who a browser is inside of a call, where its From is what the
 // call made of it.
 func (p *Proxy) callerInside(r *routed) *caller {
@@ -465,63 +422,4 @@ func (p *Proxy) registerFailed(r *routed, res *sip.Response) {
 	if r.from.Transport() != sipstack.UDP { // see isOffence
 		p.strike(source, "Wrong Credentials")
 	}
-}
-
-// Registered tells whether anybody is registered over a flow.
-func (p *Proxy) Registered(f *sipstack.Flow) bool { return len(p.accounts(f)) > 0 }
-
-// Gate is the first look at strangers, before anything is kept for them. Give
-// it to the stack as its Admission, and the same parts to the proxy.
-type Gate struct {
-	Limiter   *admission.Limiter
-	Offenders *admission.Offenders
-	Overload  *admission.Overload
-	// Known tells whether somebody is registered on a flow: his refreshes pass
-	// while new ones are turned away. nil: nobody is.
-	Known func(*sipstack.Flow) bool
-	// Peer tells whether a source is a server of ours, which no limit of sources
-	// is for, unless it opens WebSockets. nil: none is.
-	Peer func(netip.Addr) bool
-}
-
-var _ sipstack.Admission = (*Gate)(nil)
-
-// Connection tells whether a source may connect: if it is not shut out.
-func (g *Gate) Connection(source netip.Addr) bool {
-	if g.Offenders == nil {
-		return true
-	}
-	_, banned := g.Offenders.Banned(source)
-	return !banned
-}
-
-// Request tells whether a request is looked at: not from sources that are shut
-// out, not faster than the limits of its source; and one that begins something
-// not faster than those of all, and while there is too much, not from those who
-// have nothing here yet.
-func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter time.Duration, ok bool) {
-	source := f.Remote().Addr()
-	if g.Offenders != nil {
-		if until, banned := g.Offenders.Banned(source); banned {
-			return time.Until(until), false
-		}
-	}
-	if g.Limiter != nil { // before the others: what one source has too much is not made up for by all
-		if g.Peer != nil && !isWeb(f) && g.Peer(source) { // it brings the calls of many
-			source = netip.Addr{}
-		}
-		var v admission.Verdict
-		if begins {
-			v = g.Limiter.Allow(admission.Request, source, "")
-		} else {
-			v = g.Limiter.AllowSource(source)
-		}
-		if !v.OK {
-			return v.RetryAfter, false
-		}
-	}
-	if begins && g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
-		return g.Overload.RetryAfter(), false
-	}
-	return 0, true
 }

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"webrtc2sip/internal/admission"
+	"webrtc2sip/internal/sipstack"
+)
+
+// Registered tells whether anybody is registered over a flow.
+func (p *Proxy) Registered(f *sipstack.Flow) bool { return len(p.accounts(f)) > 0 }
+
+// Gate is the first look at strangers, before anything is kept for them. Give
+// it to the stack as its Admission, and the same parts to the proxy.
+type Gate struct {
+	Limiter   *admission.Limiter
+	Offenders *admission.Offenders
+	Overload  *admission.Overload
+	// Known tells whether somebody is registered on a flow: his refreshes pass
+	// while new ones are turned away. nil: nobody is.
+	Known func(*sipstack.Flow) bool
+	// Peer tells whether a source is a server of ours, which no limit of sources
+	// is for, unless it opens WebSockets. nil: none is.
+	Peer func(netip.Addr) bool
+}
+
+var _ sipstack.Admission = (*Gate)(nil)
+
+// Connection tells whether a source may connect: if it is not shut out.
+func (g *Gate) Connection(source netip.Addr) bool {
+	if g.Offenders == nil {
+		return true
+	}
+	_, banned := g.Offenders.Banned(source)
+	return !banned
+}
+
+// Request tells whether a request is looked at: not from sources that are shut
+// out, not faster than the limits of its source; and one that begins something
+// not faster than those of all, and while there is too much, not from those who
+// have nothing here yet.
+func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter time.Duration, ok bool) {
+	source := f.Remote().Addr()
+	if g.Offenders != nil {
+		if until, banned := g.Offenders.Banned(source); banned {
+			return time.Until(until), false
+		}
+	}
+	if g.Limiter != nil { // before the others: what one source has too much is not made up for by all
+		if g.Peer != nil && !isWeb(f) && g.Peer(source) { // it brings the calls of many
+			source = netip.Addr{}
+		}
+		var v admission.Verdict
+		if begins {
+			v = g.Limiter.Allow(admission.Request, source, "")
+		} else {
+			v = g.Limiter.AllowSource(source)
+		}
+		if !v.OK {
+			return v.RetryAfter, false
+		}
+	}
+	if begins && g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
+		return g.Overload.RetryAfter(), false
+	}
+	return 0, true
+}

@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"webrtc2sip/internal/admission"
+	"webrtc2sip/internal/sipstack"
+)
+
+// A To tag on a REGISTER is no way past the count of wrong passwords; who goes
+// on is shut out, and his connection closed.
+func TestGuessingWithTag(t *testing.T) {
+	cfg := guarded()
+	cfg.Admission.Offenders = admission.NewOffenders(admission.OffendersConfig{})
+	gate := &Gate{Offenders: cfg.Admission.Offenders}
+	runBehind(t, gate, cfg, func(w *world) {
+		gate.Limiter = w.limit(admission.Limits{})
+		beside := w.connect(sipstack.WSS, netip.AddrPortFrom(browserAddr.Addr(), 7))
+		heard := 0
+		for n := range 10 {
+			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>;tag=x", jsSIPContact,
+				`Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, fmt.Sprint("Call-ID: ", n))
+			if req, ok := w.pbx.poll(); ok {
+				heard++
+				w.pbx.reply(req, "401 Unauthorized", "", "To: <sip:1000@pbx.example.net>;tag=x")
+			}
+			w.browser.poll()
+		}
+		if heard != 10 {
+			t.Errorf("%d guesses heard, want 10", heard)
+		}
+		if _, banned := cfg.Admission.Offenders.Banned(browserAddr.Addr()); !banned {
+			t.Error("not shut out")
+		}
+		<-w.browser.flow.Done()
+		<-beside.flow.Done()
+	})
+	run(t, guarded(), func(w *world) {
+		w.limit(admission.Limits{})
+		heard := 0
+		for n := range 100 {
+			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>;tag=x", jsSIPContact,
+				`Authorization: Digest username="1000", realm="x", nonce="n", response="0"`, fmt.Sprint("Call-ID: ", n))
+			if req, ok := w.pbx.poll(); ok {
+				heard++
+				w.pbx.reply(req, "401 Unauthorized", "", "To: <sip:1000@pbx.example.net>;tag=x")
+			}
+			w.browser.want("SIP/2.0 4")
+		}
+		if heard != 10 {
+			t.Errorf("%d of 100 guesses heard, want 10", heard)
+		}
+	})
+}
+
+// Nor is it one past the gate: whoever is shut out is answered nothing but that,
+// unless he ends a call; and the pace of a source is that of all its requests.
+func TestGateAndTags(t *testing.T) {
+	for _, row := range []struct {
+		method, tag string
+		banned      int // of 500 served to who is shut out
+		served      int // at most, to who is not
+	}{
+		{"OPTIONS", "", 0, 250},
+		{"OPTIONS", ";tag=x", 0, 250},
+		{"MESSAGE", ";tag=x", 0, 250},
+		{"PRACK", ";tag=x", 0, 250},
+		{"PUBLISH", ";tag=x", 0, 250},
+		{"BYE", "", 0, 250},
+		{"BYE", ";tag=x", 500, 500},
+	} {
+		for _, banned := range []bool{true, false} {
+			t.Run(fmt.Sprint(row.method, row.tag, banned), func(t *testing.T) {
+				cfg := guarded()
+				cfg.Admission.Offenders = admission.NewOffenders(admission.OffendersConfig{})
+				gate := &Gate{Offenders: cfg.Admission.Offenders}
+				runBehind(t, gate, cfg, func(w *world) {
+					gate.Limiter = w.limit(admission.Limits{})
+					s := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+					if banned {
+						cfg.Admission.Offenders.Ban(s.flow.Remote().Addr(), time.Hour)
+					}
+					served := 0
+					for n := range 500 {
+						s.request(row.method+" sip:2000@192.0.2.10", "", "To: <sip:2000@pbx.example.net>"+row.tag, fmt.Sprint("Call-ID: ", n))
+						if a, ok := s.poll(); ok && !strings.HasPrefix(a.start(), "SIP/2.0 503") {
+							served++
+						}
+					}
+					if banned && served != row.banned || served > row.served {
+						t.Errorf("%d of 500 served", served)
+					}
+				})
+			})
+		}
+	}
+}
+
+// MESSAGEs in a dialog that is no call are counted like any other.
+func TestPaceOfMessagesWithTag(t *testing.T) {
+	run(t, guarded(), func(w *world) {
+		w.limit(admission.Limits{})
+		w.enrolled(w.browser, jsSIPContact)
+		passed := 0
+		for n := range 200 {
+			w.browser.request("MESSAGE sip:2000@192.0.2.10", "", "To: <sip:2000@pbx.example.net>;tag=x", fmt.Sprint("Call-ID: ", n))
+			if m, ok := w.pbx.poll(); ok {
+				passed++
+				w.pbx.reply(m, "200 OK", "")
+			}
+			w.browser.want("SIP/2.0 ")
+		}
+		if passed > 60 {
+			t.Errorf("%d of 200 passed in no time", passed)
+		}
+	})
+}
+
+// security: O7. Under overload new work is refused with a time to come back;
+// what goes on already is served.
+func TestGateUnderOverload(t *testing.T) {
+	gate := &Gate{}
+	runBehind(t, gate, guarded(), func(w *world) {
+		gate.Overload = admission.NewOverload(admission.OverloadConfig{})
+		w.enrolled(w.browser, jsSIPContact)
+		ok, invite := w.established()
+		via := w.browser.request("INVITE sip:2001@192.0.2.10", "", callerContact, "Call-ID: rings", "CSeq: 1 INVITE")
+		w.browser.want("SIP/2.0 100")
+		w.pbx.reply(w.pbx.want("INVITE "), "180 Ringing", "")
+		w.browser.want("SIP/2.0 180")
+		press := func() {
+			for range 40 {
+				gate.Overload.Observe(time.Second)
+				time.Sleep(100 * time.Millisecond) // of the bubble's time
+			}
+			gate.Overload.Observe(time.Second)
+		}
+		press()
+		late := w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.77:999"))
+		begin, refused := time.Now(), 0
+		for n := range 50 {
+			late.request("INVITE sip:2000@192.0.2.10", "", callerContact, fmt.Sprint("Call-ID: new-", n))
+			answer := late.want("SIP/2.0 ")
+			if !strings.HasPrefix(answer.start(), "SIP/2.0 503") {
+				continue
+			}
+			refused++
+			if s, err := strconv.Atoi(answer.one("Retry-After")); err != nil || s < 1 || s > 11 {
+				t.Errorf("Retry-After: %q", answer.one("Retry-After"))
+			}
+		}
+		if refused < 48 || time.Since(begin) > 100*time.Millisecond {
+			t.Errorf("%d of 50 refused in %s", refused, time.Since(begin))
+		}
+		to := append(routesOf(ok), "To: "+ok.one("To"))
+		for n := range 20 {
+			w.browser.request("INFO sip:2000@192.0.2.10:5060", "", append(to, fmt.Sprintf("CSeq: %d INFO", 10+n))...)
+			w.pbx.reply(w.pbx.want("INFO "), "200 OK", "")
+			w.browser.want("SIP/2.0 200")
+			w.enrolled(w.browser, jsSIPContact)
+		}
+		w.browser.request("INVITE sip:2000@192.0.2.10:5060", "", append(to, "CSeq: 40 INVITE", callerContact)...)
+		w.browser.want("SIP/2.0 100")
+		w.pbx.reply(w.pbx.want("INVITE "), "200 OK", "", phoneContact)
+		w.browser.want("SIP/2.0 200")
+		w.browser.request("ACK sip:2000@192.0.2.10:5060", "", append(to, "CSeq: 40 ACK")...)
+		w.pbx.want("ACK ")
+		w.pbx.request("BYE sips:1000@df7jal23ls0d.invalid;transport=wss", "", inDialog(invite, "CSeq: 1 BYE")...)
+		w.browser.reply(w.browser.want("BYE "), "200 OK", "")
+		w.pbx.want("SIP/2.0 200")
+		w.browser.cancel("sip:2001@192.0.2.10", via, "Call-ID: rings", "CSeq: 1 CANCEL")
+		w.browser.want("SIP/2.0 200")
+		w.pbx.want("CANCEL ")
+	})
+}
+
+// security: O10. One source that asks too much is limited, another is served,
+// and the PBX has no limit, unless somebody opens WebSockets at its address.
+func TestOneBadSource(t *testing.T) {
+	gate := &Gate{}
+	runBehind(t, gate, Config{}, func(w *world) {
+		gate.Limiter = w.limit(admission.Limits{})
+		bad := w.connect(sipstack.WSS, netip.MustParseAddrPort("198.51.100.66:1"))
+		beside := w.connect(sipstack.WSS, netip.AddrPortFrom(pbxAddr.Addr(), 7))
+		flood := func(b *peer) (served int) {
+			for n := range 2000 {
+				b.request("OPTIONS sip:127.0.0.1:5060", "", fmt.Sprint("Call-ID: ", n))
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(w.t.Context(), time.Microsecond)
+				text, err := b.pipe.Receive(ctx)
+				cancel()
+				switch {
+				case err != nil: // not even that
+				case strings.HasPrefix(text, "SIP/2.0 200"):
+					served++
+				case msg(text).one("Retry-After") == "":
+					t.Fatalf("no Retry-After:\n%s", text)
+				}
+			}
+			return served
+		}
+		if served := flood(bad); served > 250 {
+			t.Errorf("bad source: %d served", served)
+		}
+		for n := range 50 {
+			w.browser.request("OPTIONS sip:127.0.0.1:5060", "", fmt.Sprint("Call-ID: good-", n))
+			w.browser.want("SIP/2.0 200")
+		}
+		if served := flood(w.pbx); served != 2000 {
+			t.Errorf("PBX: %d served", served)
+		}
+		if served := flood(beside); served > 250 {
+			t.Errorf("browser at the PBX: %d served", served)
+		}
+	})
+}
