@@ -13,11 +13,13 @@ import (
 // gave them, so that requests that come from them are known for theirs.
 type peers struct {
 	mu sync.RWMutex
-	at map[netip.Addr]seen
+	at map[netip.Addr][]seen // what one machine serves, at most maxSeen
 }
 
+// seen is a hop whose name led to a socket address.
 type seen struct {
 	hop   Hop
+	port  uint16
 	until time.Time
 }
 
@@ -25,25 +27,53 @@ type seen struct {
 // an old one just after a change is still theirs.
 const (
 	maxPeers = 4096
+	maxSeen  = 8
 	peerLife = time.Hour
 )
 
 func (s *peers) learn(h Hop, targets []resolver.Target, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.at == nil || len(s.at) >= maxPeers {
-		s.at = map[netip.Addr]seen{}
+	if s.at == nil {
+		s.at = map[netip.Addr][]seen{}
 	}
 	for _, t := range targets {
-		s.at[t.Addr.Addr().Unmap()] = seen{h, now.Add(peerLife)}
+		a, port := t.Addr.Addr().Unmap(), t.Addr.Port()
+		all, known := s.at[a]
+		if !known && len(s.at) >= maxPeers {
+			makeRoom(s.at, func(all []seen) time.Time { return all[len(all)-1].until }, now)
+		}
+		// The newest is the last, and what is seen again moves there: the first one
+		// is what has been seen least lately.
+		all = slices.DeleteFunc(all, func(o seen) bool { return o.hop == h && o.port == port || !now.Before(o.until) })
+		if len(all) >= maxSeen {
+			all = slices.Delete(all, 0, 1)
+		}
+		s.at[a] = append(all, seen{h, port, now.Add(peerLife)})
 	}
 }
 
-func (s *peers) hopAt(a netip.Addr, now time.Time) (Hop, bool) {
+// any tells whether one of the hops of a machine is meant.
+func (s *peers) any(a netip.Addr, now time.Time, meant func(seen) bool) (Hop, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	p, ok := s.at[a.Unmap()]
-	return p.hop, ok && now.Before(p.until)
+	for _, p := range slices.Backward(s.at[a.Unmap()]) {
+		if now.Before(p.until) && meant(p) {
+			return p.hop, true
+		}
+	}
+	return Hop{}, false
+}
+
+// hopAt gives a hop that a machine serves, the last one if there are several.
+func (s *peers) hopAt(a netip.Addr, now time.Time) (Hop, bool) {
+	return s.any(a, now, func(seen) bool { return true })
+}
+
+// serves tells whether a machine is where a hop's name leads to.
+func (s *peers) serves(a netip.Addr, h Hop, now time.Time) bool {
+	_, ok := s.any(a, now, func(p seen) bool { return p.hop == h })
+	return ok
 }
 
 // Knows tells whether a machine is a peer of ours: one that may be a next hop,
@@ -55,6 +85,20 @@ func (p *Proxy) Knows(from netip.Addr) bool {
 	}
 	_, ok := p.peers.hopAt(from, time.Now())
 	return ok
+}
+
+// isServer tells whether a socket address is that of a server that configuration
+// names, itself or by what its name resolves to.
+func (p *Proxy) isServer(at netip.AddrPort) (found bool) {
+	p.policy.servers(func(h Hop) bool {
+		a, literal := h.address()
+		found = literal && a == netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		return !found
+	})
+	if !found {
+		_, found = p.peers.any(at.Addr(), time.Now(), func(s seen) bool { return s.port == at.Port() })
+	}
+	return found
 }
 
 // Learn notes the addresses of a server that configuration names, as those find

@@ -249,6 +249,9 @@ type rest struct {
 const (
 	maxResting = 1024
 	longest    = time.Hour
+	// longestRest is how long one refusal keeps everybody away from a target: it
+	// may have been meant for the one who was refused alone.
+	longestRest = time.Minute
 )
 
 // resting is the error for a hop whose targets all rest, for so long.
@@ -283,10 +286,29 @@ func (r *rest) ask(a netip.AddrPort, d time.Duration, now time.Time) {
 	if r.until == nil {
 		r.until = map[netip.AddrPort]time.Time{}
 	}
-	if len(r.until) >= maxResting {
-		clear(r.until)
+	if _, known := r.until[a]; !known && len(r.until) >= maxResting {
+		makeRoom(r.until, func(t time.Time) time.Time { return t }, now)
 	}
-	r.until[a] = now.Add(min(d, longest))
+	r.until[a] = now.Add(min(d, longestRest))
+}
+
+// makeRoom takes out of a map what has expired, or if that is nothing, what
+// expires first.
+func makeRoom[K comparable, V any](m map[K]V, expires func(V) time.Time, now time.Time) {
+	var first K
+	var at time.Time
+	before := len(m)
+	for k, v := range m {
+		t := expires(v)
+		if !now.Before(t) {
+			delete(m, k)
+		} else if at.IsZero() || t.Before(at) {
+			first, at = k, t
+		}
+	}
+	if len(m) == before {
+		delete(m, first)
+	}
 }
 
 // retryAfter reads Retry-After (RFC 3261 §20.33): seconds, then a comment and

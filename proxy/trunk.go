@@ -15,6 +15,7 @@ import (
 // with our credentials, calls from it come in.
 type Trunk struct {
 	Name     string    // for logs
+	User     string    // of the account: calls to it are this trunk's, where several share a provider; "": none is known
 	Hop      Hop       // where its requests go
 	Prover   Prover    // nil: its challenges go on to the caller
 	Numbers  []string  // prefixes that it carries; none: every number that nothing else takes
@@ -59,18 +60,36 @@ func (p *Proxy) trunkOf(from netip.Addr) *Trunk {
 	if len(p.policy.trunks) == 0 {
 		return nil
 	}
-	hop, known := p.peers.hopAt(from, time.Now())
 	for _, t := range p.policy.trunks {
-		if t.calls(from) || known && t.Hop == hop {
+		if p.fromTrunk(t, from) {
 			return t
 		}
 	}
 	return nil
 }
 
+// fromTrunk tells whether what came from an address is a trunk's.
+func (p *Proxy) fromTrunk(t *Trunk, from netip.Addr) bool {
+	return t.calls(from) || p.peers.serves(from, t.Hop, time.Now())
+}
+
+// account finds which of the trunks at one provider a call is for: the one
+// whose user the Request-URI names, as the Contact of its registration does,
+// else t.
+func (p *Proxy) account(r *routed, t *Trunk) *Trunk {
+	from := r.from.Remote().Addr()
+	for _, o := range p.policy.trunks {
+		if o.User != "" && o.User == r.uri.User && p.fromTrunk(o, from) {
+			return o
+		}
+	}
+	return t
+}
+
 // routeInbound sends a call of a trunk to the one who gets its calls: by way of
 // the server of his domain, else to the browser that is registered as he.
 func (p *Proxy) routeInbound(r *routed, t *Trunk) *refusal {
+	t = p.account(r, t)
 	to := sip.Uri{Scheme: "sip", User: t.Inbound.User, Host: t.Inbound.Host}
 	if t.ByNumber {
 		to.User = r.uri.User

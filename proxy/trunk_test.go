@@ -334,3 +334,20 @@ func TestTrunkCallsTheOwner(t *testing.T) {
 		thief.nothing(time.Second)
 	})
 }
+
+// Two accounts at one provider call from the same address; the Contact that each
+// has registered tells them apart.
+func TestTwoTrunksAtOneProvider(t *testing.T) {
+	for user, want := range map[string]string{"account1": "1000", "account2": "2000", "else": "1000"} {
+		cfg := carrier()
+		other := *cfg.Trunks[0]
+		other.Name, other.Inbound = "t2", Address{User: "2000", Host: "pbx.example.net"}
+		cfg.Trunks[0].User, other.User = "account1", "account2"
+		cfg.Trunks = append(cfg.Trunks, &other)
+		run(t, cfg, func(w *world) {
+			at := w.connect(sipstack.UDP, trunkAddr)
+			at.request("INVITE sip:"+user+"@127.0.0.1:5060", "", "Contact: <sip:gw@198.51.100.5>")
+			w.pbx.want("INVITE sip:" + want + "@pbx.example.net")
+		})
+	}
+}
