@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type attempts struct {
 	mu        sync.Mutex
 	n         int  // number of the newest, from 1
 	heard     bool // a response has come to it
+	begun     time.Time
 	client    *sipstack.ClientTransaction
 	silence   *time.Timer // gives up a silent target while there is another
 	redirects int
@@ -32,12 +34,22 @@ const (
 
 // transmit sends a request to the target that connect or another chose.
 func (p *Proxy) transmit(r *routed) {
-	x := &r.attempts
-	x.mu.Lock()
+	r.attempts.mu.Lock()
+	n := r.attempts.next()
+	r.attempts.mu.Unlock()
+	p.launch(r, n)
+}
+
+// next begins an attempt and gives its number; x.mu is held.
+func (x *attempts) next() int {
 	x.n++
-	x.heard, x.client = false, nil
-	n := x.n
-	x.mu.Unlock()
+	x.heard, x.client, x.begun = false, nil, time.Now()
+	return x.n
+}
+
+// launch sends a request as attempt n.
+func (p *Proxy) launch(r *routed, n int) {
+	x := &r.attempts
 	client, err := p.stack.Send(p.outgoing(r, r.body), r.to, func(res *sip.Response, err error) { p.attempted(r, n, res, err) })
 	if err != nil {
 		p.attempted(r, n, nil, err)
@@ -52,9 +64,27 @@ func (p *Proxy) transmit(r *routed) {
 		return
 	}
 	x.client = client
-	if !x.heard && len(r.targets) > 0 { // in this order: who has been heard may be taking the next target
+	if !x.heard && len(r.targets) > 0 && p.impatient(r) { // in this order: who has been heard may be taking the next target
 		x.silence = time.AfterFunc(failoverAfter, func() { p.silent(r, n) })
 	}
+}
+
+// mourner is what a Resolver may be able to do besides: to tell until when a
+// target is taken for dead, zero if it isn't.
+type mourner interface {
+	DeadUntil(resolver.Target) time.Time
+}
+
+// impatient tells whether silence makes a request leave for its next target
+// before the transaction is over. A target that is slow may have taken it all
+// the same: an INVITE can be taken back, a MESSAGE would be read twice. One that
+// is known for dead has taken nothing.
+func (p *Proxy) impatient(r *routed) bool {
+	if r.req.IsInvite() {
+		return true
+	}
+	m, tells := p.cfg.Resolver.(mourner)
+	return tells && !m.DeadUntil(r.target).IsZero()
 }
 
 // attempted takes what came back to one attempt.
@@ -75,10 +105,12 @@ func (p *Proxy) attempted(r *routed, n int, res *sip.Response, err error) {
 		}
 		return
 	}
-	p.judgeTarget(r, res, err)
-	p.heard(r, res, err)
+	if p.heard(r, res, err) {
+		p.judgeTarget(r, res, err)
+	}
+	inTime := r.req.IsInvite() || !errors.Is(err, sipstack.ErrTimeout) // else the client has given up as well
 	switch {
-	case isFault(res, err) && p.another(r):
+	case isFault(res, err) && inTime && p.another(r):
 		p.transmit(r)
 	case res != nil && p.prove(r, res):
 		p.transmit(r)
@@ -98,7 +130,7 @@ func (p *Proxy) judgeTarget(r *routed, res *sip.Response, err error) {
 	}
 	var wait time.Duration
 	if res != nil {
-		if wait = retryAfter(res); wait > 0 {
+		if wait = min(retryAfter(res), longestRest); wait > 0 {
 			p.rest.ask(r.target.Addr, wait, time.Now())
 		}
 	}
@@ -109,24 +141,37 @@ func (p *Proxy) judgeTarget(r *routed, res *sip.Response, err error) {
 
 // silent gives a target up that has said nothing at all, for another one.
 func (p *Proxy) silent(r *routed, n int) {
-	x := &r.attempts
-	x.mu.Lock()
-	if x.n != n || x.heard {
-		x.mu.Unlock()
-		return
-	}
-	client := x.client
-	x.mu.Unlock()
 	p.start(func() {
-		p.judgeTarget(r, nil, sipstack.ErrTimeout)
-		if !p.another(r) {
-			return // the transaction's own time-out ends it
+		client, next := p.giveUpTarget(r, n)
+		if next == 0 {
+			return
 		}
 		if r.req.IsInvite() {
 			_ = client.Cancel() // goes out when the target wakes up
 		}
-		p.transmit(r)
+		p.launch(r, next)
 	})
+}
+
+// giveUpTarget ends attempt n unless it has been heard of, and gives its
+// transaction and the number of the next one; 0: it stays, and the transaction's
+// own time-out ends it. The lock is held throughout: an answer that comes in
+// this moment finds either its own attempt as it was, or the next one begun.
+func (p *Proxy) giveUpTarget(r *routed, n int) (client *sipstack.ClientTransaction, next int) {
+	x := &r.attempts
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.n != n || x.heard {
+		return nil, 0
+	}
+	if r.req.Method != sip.REGISTER { // who judges registrars is asked at the end of the transaction
+		p.judgeTarget(r, nil, sipstack.ErrTimeout)
+	}
+	if !p.another(r) {
+		return nil, 0
+	}
+	client = x.client
+	return client, x.next()
 }
 
 // another moves a request on to its next target. The server of an established

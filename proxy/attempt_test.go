@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/admission"
+	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -391,4 +394,105 @@ func TestTokensOfAnotherGateway(t *testing.T) {
 		w.browser.reply(w.browser.want("BYE "), "200 OK", "")
 		w.pbx.want("SIP/2.0 200")
 	})
+}
+
+// An answer that comes in the moment its target is given up counts, or the next
+// target does, never both.
+func TestAnswerAtTheTimeOfFailover(t *testing.T) {
+	for i := range 100 {
+		run(t, pair(), func(w *world) {
+			spare := w.connect(sipstack.UDP, spareAddr)
+			w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact)
+			w.browser.want("SIP/2.0 100")
+			req := w.pbx.want("INVITE ")
+			for range i % 7 { // shakes the order of what is due at once
+				synctest.Wait()
+			}
+			time.Sleep(failoverAfter) // of the bubble's time
+			w.pbx.reply(req, "200 OK", "ans", phoneContact)
+			answer, served := w.browser.atOnce()
+			if _, asked := spare.atOnce(); asked == served {
+				t.Errorf("spare was asked: %v, and the caller got %q", asked, answer.start())
+			}
+		})
+	}
+}
+
+// atOnce gives the next message if there is one.
+func (a *peer) atOnce() (msg, bool) {
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Microsecond)
+	defer cancel()
+	text, err := a.pipe.Receive(ctx)
+	return msg(text), err == nil
+}
+
+// graveyard is a zone that takes every target for dead.
+type graveyard struct{ zone }
+
+func (*graveyard) DeadUntil(resolver.Target) time.Time { return time.Now().Add(time.Hour) }
+
+// A server that is slow has the message all the same: it is not sent to another
+// one, unless the first has been dead before.
+func TestMessagesAreNotSentTwice(t *testing.T) {
+	for _, method := range []string{"MESSAGE", "PUBLISH", "SUBSCRIBE", "OPTIONS", "REGISTER"} {
+		for _, dead := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", method, dead), func(t *testing.T) {
+				cfg := pair()
+				if dead {
+					cfg.Resolver = &graveyard{}
+				}
+				run(t, cfg, func(w *world) {
+					spare := w.connect(sipstack.UDP, spareAddr)
+					w.browser.request(method+" sip:pbx.example.net", "", "Event: presence", jsSIPContact)
+					w.pbx.want(method)
+					if !dead {
+						spare.nothing(time.Minute)
+						return
+					}
+					begin := time.Now()
+					spare.reply(spare.want(method), "200 OK", "")
+					if waited := time.Since(begin); waited != failoverAfter {
+						t.Errorf("second server tried after %s, want %s", waited, failoverAfter)
+					}
+					w.browser.want("SIP/2.0 200")
+				})
+			})
+		}
+	}
+}
+
+// What one request is refused with keeps the others away for a minute at most.
+func TestOneRefusalRestsATargetBriefly(t *testing.T) {
+	run(t, Config{}, func(w *world) {
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.pbx.reply(w.pbx.want("MESSAGE "), "503 Overloaded", "", "Retry-After: 3600")
+		w.browser.want("SIP/2.0 500")
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.browser.want("SIP/2.0 503")
+		time.Sleep(longestRest) // of the bubble's time
+		w.browser.request("MESSAGE sip:2000@192.0.2.10", "")
+		w.pbx.want("MESSAGE ")
+	})
+}
+
+// Many refusals elsewhere do not wake a target that rests.
+func TestRestHasRoomForTheLast(t *testing.T) {
+	var r rest
+	now := time.Now()
+	at := func(n int) netip.AddrPort { return netip.AddrPortFrom(pbxAddr.Addr(), uint16(n)) }
+	sleeps := func(n int, now time.Time) bool {
+		fresh, _ := r.awake([]resolver.Target{{Addr: at(n)}}, now)
+		return len(fresh) == 0
+	}
+	for n := range maxResting + 1 {
+		r.ask(at(n+1), 10*time.Second+time.Duration(n)*time.Millisecond, now)
+	}
+	if sleeps(1, now) || !sleeps(2, now) || !sleeps(maxResting+1, now) || len(r.until) != maxResting {
+		t.Errorf("kept: first %v, second %v, last %v, in all %d", sleeps(1, now), sleeps(2, now), sleeps(maxResting+1, now), len(r.until))
+	}
+	r.ask(at(9999), time.Second, now.Add(10*time.Second+500*time.Millisecond))
+	if n := len(r.until); n < 500 || n > 600 {
+		t.Errorf("%d rest after half of them were over", n)
+	}
 }

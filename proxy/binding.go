@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	maxContacts    = 10        // live contacts of one address of record, and of one flow
-	maxBindings    = 100_000   // of all clients together
-	maxAgent       = 64        // octets of User-Agent that are kept
-	defaultExpires = time.Hour // where neither side says how long (RFC 3261 §10.2)
-	longestExpires = 7 * 24 * time.Hour
-	sweepBindings  = 10 * time.Second // how often expired ones are looked for, at most
+	defaultContacts = 10        // live contacts of one address of record, and of one flow
+	maxBindings     = 100_000   // of all clients together
+	maxAgent        = 64        // octets of User-Agent that are kept
+	defaultExpires  = time.Hour // where neither side says how long (RFC 3261 §10.2)
+	longestExpires  = 7 * 24 * time.Hour
+	sweepBindings   = 10 * time.Second // how often expired ones are looked for, at most
 )
 
 // binding is one contact of an address of record that a registrar has accepted
@@ -176,7 +176,7 @@ func (p *Proxy) sweep(now time.Time) {
 }
 
 // room tells whether one more binding may be made; p.mu is held. An address of
-// record has at most ten contacts, an account one address of record: a browser
+// record has so many contacts at most, an account one address of record: a browser
 // with one password can't fill the registrar, nor take every name in it.
 // What another registrar accepts under the same name does not count.
 func (p *Proxy) room(e *enrolment, cl *client, now time.Time) error {
@@ -188,7 +188,7 @@ func (p *Proxy) room(e *enrolment, cl *client, now time.Time) error {
 	}
 	h := p.book.holders[e.account]
 	switch {
-	case live >= maxContacts, cl != nil && len(cl.bindings) >= maxContacts:
+	case live >= p.cfg.ContactsPerAoR, cl != nil && len(cl.bindings) >= p.cfg.ContactsPerAoR:
 		return errManyContacts
 	case h.bindings > 0 && h.aor != e.aor && p.holds(e.account, h.aor, now):
 		return errOtherAoR
@@ -381,6 +381,7 @@ type enrolment struct {
 	mark      mark
 	path      bool // it goes out in a Path
 	vouched   bool // see vouches
+	known     bool // it refreshes a binding of its own client
 }
 
 // enrolled is one Contact of a REGISTER.

@@ -15,7 +15,7 @@ const contactParam = "w2s-flow"
 // Guarded by Proxy.mu; flow never changes.
 type client struct {
 	flow     *sipstack.Flow
-	bindings []*binding // at most maxContacts
+	bindings []*binding // at most Config.ContactsPerAoR
 	calls    map[uint64]*call
 	former   []uint64    // flows that this client had before
 	grace    *time.Timer // runs while the flow is lost

@@ -379,7 +379,7 @@ func TestBoundsOfBindings(t *testing.T) {
 				b := w.connect(sipstack.WSS, netip.AddrPortFrom(browserAddr.Addr(), uint16(3000+i)))
 				b.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>", "Call-ID: c"+fmt.Sprint(i),
 					strings.Replace(jsSIPContact, "uuid:1", fmt.Sprintf("uuid:%d", i), 1), "Supported: path")
-				if i >= maxContacts {
+				if i >= defaultContacts {
 					b.want("SIP/2.0 403")
 					continue
 				}
@@ -387,11 +387,27 @@ func TestBoundsOfBindings(t *testing.T) {
 				b.want("SIP/2.0 200")
 				took++
 			}
-			if got := len(w.proxy.Registrations()); got != took || took != maxContacts {
-				t.Errorf("registrations: got %d, want %d", got, maxContacts)
+			if got := len(w.proxy.Registrations()); got != took || took != defaultContacts {
+				t.Errorf("registrations: got %d, want %d", got, defaultContacts)
 			}
 			time.Sleep(10 * time.Minute) // of the bubble's time: they expire
 			w.enrolled(w.browser, jsSIPContact, "Supported: path")
+		})
+	})
+	t.Run("contacts as configured", func(t *testing.T) {
+		run(t, Config{ContactsPerAoR: 2}, func(w *world) {
+			for i, want := range []string{"200", "200", "403"} {
+				b := w.connect(sipstack.WSS, netip.AddrPortFrom(browserAddr.Addr(), uint16(3000+i)))
+				b.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:1000@pbx.example.net>", fmt.Sprint("Call-ID: c", i),
+					strings.Replace(jsSIPContact, "uuid:1", fmt.Sprint("uuid:", i), 1))
+				if want == "200" {
+					w.pbx.reply(w.pbx.want("REGISTER "), "200 OK", "")
+				}
+				b.want("SIP/2.0 " + want)
+			}
+			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:2000@pbx.example.net>",
+				"Contact: <sip:a@x.invalid>", "Contact: <sip:b@x.invalid>", "Contact: <sip:c@x.invalid>")
+			w.browser.want("SIP/2.0 403")
 		})
 	})
 	t.Run("contacts of one REGISTER", func(t *testing.T) {
@@ -422,7 +438,7 @@ func TestBoundsOfBindings(t *testing.T) {
 		run(t, Config{AllowNextHops: []NextHop{{Any: true}}}, func(w *world) {
 			login := `Authorization: Digest username="1000", realm="pbx", uri="sip:pbx.example.net", response="00"`
 			evil, mallory := w.connect(sipstack.UDP, strangerAddr), w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.99:777"))
-			for i := range maxContacts {
+			for i := range defaultContacts {
 				mallory.request("REGISTER sip:pbx.example.net", "", "Route: <sip:198.51.100.66:5060;lr;sipml5-outbound;transport=udp>",
 					"To: <sip:1000@pbx.example.net>", fmt.Sprintf("Contact: <sip:m%d@x.invalid>", i), login)
 				evil.reply(evil.want("REGISTER "), "200 OK", "")
@@ -433,7 +449,7 @@ func TestBoundsOfBindings(t *testing.T) {
 	})
 	t.Run("AoRs of one flow", func(t *testing.T) {
 		run(t, Config{}, func(w *world) {
-			for i := range maxContacts {
+			for i := range defaultContacts {
 				w.enrolled(w.browser, fmt.Sprintf("To: <sip:%d@pbx.example.net>", i), jsSIPContact, "Supported: path")
 			}
 			w.browser.request("REGISTER sip:pbx.example.net", "", outboundRoute, "To: <sip:99@pbx.example.net>", jsSIPContact)

@@ -67,6 +67,10 @@ type Config struct {
 	// a second; the others wait for up to 25 s (see smoother). Zero: 500 after an
 	// outage, else as many as come; negative: as many as come.
 	RegistersPerSecond int
+
+	// ContactsPerAoR is how many live contacts an address of record, and a
+	// client's flow, may have. Zero: 10.
+	ContactsPerAoR int
 }
 
 const (
@@ -130,11 +134,14 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 	if cfg.Resolver == nil {
 		cfg.Resolver = resolver.New(resolver.Config{Logger: cfg.Logger})
 	}
+	if cfg.ContactsPerAoR == 0 {
+		cfg.ContactsPerAoR = defaultContacts
+	}
 	if cfg.Meter == nil {
 		cfg.Meter = uncounted{}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Proxy{
+	p := &Proxy{
 		cfg: cfg, log: cfg.Logger, stack: stack, media: media,
 		policy: policy{cfg.OutboundProxies, cfg.Trunks, cfg.AllowNextHops}, tokens: newTokens(),
 		ctx: ctx, stop: stop,
@@ -143,6 +150,8 @@ func New(cfg Config, stack *sipstack.Stack, media Media) *Proxy {
 		moves: map[usageKey]uint64{}, movesOf: map[uint64][]usageKey{}, targets: map[uint64][]string{},
 		smooth: newSmoother(cfg.RegistersPerSecond),
 	}
+	p.smooth.keeps = p.isServer
+	return p
 }
 
 // Calls tells how many calls there are, ringing ones included.

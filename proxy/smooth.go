@@ -9,6 +9,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"webrtc2sip/internal/admission"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -19,6 +20,7 @@ const (
 	mostRegistrars   = 1_000
 	burst            = 20 * time.Millisecond // how far ahead of the even pace requests may be
 	silentAfter      = 10                    // REGISTERs in a row without an answer: the registrar is down
+	manyStrangers    = 3                     // sources of unanswered REGISTERs, at least, if nobody among them is registered
 	probeEvery       = 5 * time.Second       // a registrar that is down is tried so often
 	pathlessFor      = time.Hour             // then a registrar is given a Path again
 	manyLost         = 100                   // registered flows, lost within lostWithin: an outage
@@ -42,9 +44,16 @@ var errBusyRegistrar = errors.New("registrar is busy")
 // their flows within a moment, or a registrar failed. It ends when the queue has
 // been empty for a while. An ordinary load may be much higher, since a registrar
 // that has never failed shows by its answers that it is fast.
+//
+// A registrar may be silent to one client alone, who has sent what it drops. So
+// the silence that strangers complain of counts when they are of several places,
+// and no silence counts of a registrar that has answered somebody since. Clients
+// that are registered go by what happened to their like: strangers can't shut
+// the registrar for them.
 type smoother struct {
-	interval time.Duration // between two requests; 0: no limit
-	always   bool          // and not after an outage only
+	interval time.Duration             // between two requests; 0: no limit
+	always   bool                      // and not after an outage only
+	keeps    func(netip.AddrPort) bool // whose state is not given up for want of room; nil: nobody's
 
 	mu         sync.Mutex          // guards all below
 	lost       [manyLost]time.Time // when the last registered flows were lost, a ring
@@ -52,42 +61,6 @@ type smoother struct {
 	calm       time.Time // end of the outage for all registrars, where no queue stands
 	closed     bool
 	registrars map[netip.AddrPort]*registrar
-}
-
-// registrar is the state of one registrar. Guarded by smoother.mu.
-type registrar struct {
-	next     time.Time // when a request is due on an even pace
-	calm     time.Time // end of its outage, unless its queue stands
-	urgent   fifo      // refreshes
-	other    fifo
-	timer    *time.Timer
-	silent   int       // REGISTERs in a row that failed
-	shut     time.Time // nothing goes there until then
-	pathless time.Time // it does not know Path, as far as is known until then
-}
-
-// fifo is a queue.
-type fifo struct {
-	list []waiting
-	head int
-}
-
-type waiting struct {
-	r     *routed
-	since time.Time
-}
-
-func (q *fifo) len() int { return len(q.list) - q.head }
-
-func (q *fifo) push(w waiting) { q.list = append(q.list, w) }
-
-func (q *fifo) pop() waiting {
-	w := q.list[q.head]
-	q.list[q.head] = waiting{}
-	if q.head++; q.head == len(q.list) {
-		q.list, q.head = nil, 0 // a storm's room is given back
-	}
-	return w
 }
 
 // newSmoother makes one for so many REGISTERs a second; 0 stands for the
@@ -122,14 +95,22 @@ func (s *smoother) enter(r *routed, urgent bool, now time.Time, arm func(*regist
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.registrar(r.to.Remote(), now)
-	if g == nil || s.closed {
+	switch {
+	case s.closed:
 		return refused, longestWait
+	case g == nil: // no room to pace it
+		return goes, 0
 	}
-	if now.Before(g.shut) {
-		return refused, g.shut.Sub(now)
+	g.used = now
+	shut, failures := &g.shut, g.failures()
+	if urgent {
+		shut, failures = &g.shutKnown, g.silent
 	}
-	if g.silent >= silentAfter {
-		g.shut = now.Add(probeEvery) // this one is the probe
+	if now.Before(*shut) {
+		return refused, shut.Sub(now)
+	}
+	if failures >= silentAfter {
+		*shut = now.Add(probeEvery) // this one is the probe
 	}
 	ahead := g.urgent.len()
 	if !urgent {
@@ -140,7 +121,7 @@ func (s *smoother) enter(r *routed, urgent bool, now time.Time, arm func(*regist
 	case ahead == 0 && wait <= 0:
 		s.sent(g, now)
 		return goes, 0
-	case wait+time.Duration(ahead)*s.interval > longestWait, g.urgent.len()+g.other.len() >= mostWaiting:
+	case wait+time.Duration(ahead)*s.interval > longestWait, g.queued() >= mostWaiting:
 		return refused, wait + time.Duration(ahead)*s.interval
 	case urgent:
 		g.urgent.push(waiting{r, now})
@@ -195,7 +176,7 @@ func (s *smoother) take(g *registrar, now time.Time, live func(*sipstack.Flow) b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.timer = nil
-	for !s.closed && g.urgent.len()+g.other.len() > 0 {
+	for !s.closed && g.queued() > 0 {
 		g.calm = latest(g.calm, now.Add(calmAfter))
 		if wait := g.next.Sub(now) - burst; wait > 0 {
 			arm(g, wait)
@@ -218,29 +199,60 @@ func (s *smoother) take(g *registrar, now time.Time, live func(*sipstack.Flow) b
 	return nil, false
 }
 
-// registrar finds or makes the state of one; s.mu is held. Nil means that there
-// are too many.
+// registrar finds or makes the state of one; s.mu is held. If there are too
+// many, it takes the place of the one that has been idle for longest; nil means
+// that none is.
 func (s *smoother) registrar(at netip.AddrPort, now time.Time) *registrar {
 	g := s.registrars[at]
 	if g != nil {
 		return g
 	}
-	if len(s.registrars) >= mostRegistrars {
-		for k, g := range s.registrars {
-			if g.urgent.len()+g.other.len() == 0 && g.silent < silentAfter && now.After(g.next) && now.After(g.pathless) {
-				delete(s.registrars, k)
-			}
-		}
-	}
-	if len(s.registrars) >= mostRegistrars {
+	if len(s.registrars) >= mostRegistrars && !s.evict() {
 		return nil
 	}
-	g = &registrar{next: now}
+	g = &registrar{next: now, used: now}
 	s.registrars[at] = g
 	return g
 }
 
-// heard notes how a registrar has answered, or that it has not.
+// evict gives up the state of the registrar that has been idle for longest, but
+// none where requests wait or that configuration names; s.mu is held.
+func (s *smoother) evict() bool {
+	var oldest netip.AddrPort
+	var since time.Time
+	for at, g := range s.registrars {
+		if g.queued() == 0 && (since.IsZero() || g.used.Before(since)) && (s.keeps == nil || !s.keeps(at)) {
+			oldest, since = at, g.used
+		}
+	}
+	delete(s.registrars, oldest)
+	return !since.IsZero()
+}
+
+// failed notes that a registrar has not answered. It tells whether that says
+// something about the registrar.
+func (s *smoother) failed(at netip.AddrPort, now time.Time, c complaint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.registrars[at]
+	if g == nil {
+		return c.known
+	}
+	known, all := g.silent, g.failures()
+	if !g.unanswered(c) {
+		return false
+	}
+	g.calm = latest(g.calm, now.Add(calmAfter))
+	if all < silentAfter && g.failures() >= silentAfter {
+		g.shut = now.Add(probeEvery)
+	}
+	if known < silentAfter && g.silent >= silentAfter {
+		g.shutKnown = now.Add(probeEvery)
+	}
+	return true
+}
+
+// heard notes how a registrar has answered.
 func (s *smoother) heard(at netip.AddrPort, now time.Time, code int, retryAfter time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,16 +260,11 @@ func (s *smoother) heard(at netip.AddrPort, now time.Time, code int, retryAfter 
 	if g == nil {
 		return
 	}
-	if code == 0 || code == 503 {
+	if code == 503 {
 		g.calm = latest(g.calm, now.Add(retryAfter+calmAfter))
 	}
-	if code == 0 {
-		if g.silent++; g.silent == silentAfter {
-			g.shut = now.Add(probeEvery)
-		}
-		return
-	}
-	g.silent, g.shut = 0, time.Time{}
+	g.silent, g.unheard, g.others = 0, 0, nil
+	g.shut, g.shutKnown, g.answered = time.Time{}, time.Time{}, now
 	if at := now.Add(retryAfter + burst); code == 503 && retryAfter > 0 && at.After(g.next) {
 		g.next = at
 	}
@@ -285,7 +292,7 @@ func (s *smoother) waiting() int {
 	defer s.mu.Unlock()
 	n := 0
 	for _, g := range s.registrars {
-		n += g.urgent.len() + g.other.len()
+		n += g.queued()
 	}
 	return n
 }
@@ -314,12 +321,11 @@ func (p *Proxy) pace(r *routed) {
 		p.forward(r)
 		return
 	}
-	now, known := time.Now(), false
+	now := time.Now()
 	if ofClient(r) {
-		var err error
 		r.reg = enrolmentOf(r)
 		r.reg.vouched = p.vouches(r)
-		if known, err = p.mayRegister(r.reg, r.from, now); err != nil {
+		if err := p.mayRegister(r.reg, r.from, now); err != nil {
 			no := &refusal{code: 403, reason: "Forbidden", why: err}
 			if errors.Is(err, errManyBindings) {
 				no = &refusal{code: 503, reason: "Service Unavailable", why: err, retryAfter: time.Minute}
@@ -329,7 +335,7 @@ func (p *Proxy) pace(r *routed) {
 			return
 		}
 	}
-	switch v, after := p.smooth.enter(r, known, now, p.arm); v {
+	switch v, after := p.smooth.enter(r, r.reg != nil && r.reg.known, now, p.arm); v {
 	case goes:
 		p.forward(r)
 	case refused:
@@ -338,10 +344,10 @@ func (p *Proxy) pace(r *routed) {
 }
 
 // mayRegister tells whether an enrolment stays within the bounds of its client,
-// see room, and whether it is from one that is registered.
-func (p *Proxy) mayRegister(e *enrolment, f *sipstack.Flow, now time.Time) (known bool, _ error) {
-	if len(e.contacts) > maxContacts {
-		return false, errManyContacts
+// see room, and notes whether it is from one that is registered.
+func (p *Proxy) mayRegister(e *enrolment, f *sipstack.Flow, now time.Time) error {
+	if len(e.contacts) > p.cfg.ContactsPerAoR {
+		return errManyContacts
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -350,17 +356,17 @@ func (p *Proxy) mayRegister(e *enrolment, f *sipstack.Flow, now time.Time) (know
 	for i := range e.contacts {
 		c := &e.contacts[i]
 		if b := p.bindingFor(e.aor, c.key, f); b != nil {
-			known = known || b.client == cl
+			e.known = e.known || b.client == cl
 			continue
 		}
 		if c.life == 0 {
 			continue
 		}
 		if err := p.room(e, cl, now); err != nil {
-			return known, err
+			return err
 		}
 	}
-	return known, nil
+	return nil
 }
 
 // arm sets the timer of a registrar's queue; smoother.mu is held.
@@ -403,14 +409,21 @@ func (p *Proxy) later(r *routed, after time.Duration) {
 	p.finished(r, 503)
 }
 
-// heard lets the smoother know what a registrar has answered.
-func (p *Proxy) heard(r *routed, res *sip.Response, err error) {
+// heard lets the smoother know what a registrar has answered. It tells whether
+// the end of this attempt says something about the one that it went to.
+func (p *Proxy) heard(r *routed, res *sip.Response, err error) bool {
 	if r.req.Method != sip.REGISTER || isWeb(r.to) {
-		return
+		return true
 	}
-	code, after := 0, time.Duration(0)
+	at, now := r.to.Remote(), time.Now()
 	if err == nil {
-		code, after = res.StatusCode, retryAfter(res)
+		p.smooth.heard(at, now, res.StatusCode, min(retryAfter(res), longestRest))
+		return true
 	}
-	p.smooth.heard(r.to.Remote(), time.Now(), code, after)
+	source := r.from.Remote().Addr()
+	known := p.Knows(source)
+	if r.reg != nil {
+		known = r.reg.known
+	}
+	return p.smooth.failed(at, now, complaint{known, admission.Source(source), r.attempts.begun})
 }

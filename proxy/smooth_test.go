@@ -209,10 +209,16 @@ func TestPaceAfterAnOutageOnly(t *testing.T) {
 			w.browser.want("SIP/2.0 500")
 		}, 5*time.Second + calmAfter, false},
 		{"registrar silent", 0, func(w *world, _ []*peer) {
+			w.enrolled(w.browser, jsSIPContact)
 			w.enrol(w.browser, jsSIPContact)
 			w.browser.want("SIP/2.0 408")
 			w.pbx.drain()
 		}, 0, true},
+		{"registrar silent to a stranger", 0, func(w *world, _ []*peer) {
+			w.enrol(w.browser, jsSIPContact)
+			w.browser.want("SIP/2.0 408")
+			w.pbx.drain()
+		}, 0, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			run(t, Config{RegistersPerSecond: row.rate}, func(w *world) {
@@ -366,4 +372,160 @@ func TestOutageIsOfThoseWhoStayed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unheard is a REGISTER that the registrar of these tests drops.
+func (w *world) unheard(b *peer, n int) {
+	b.request("REGISTER sip:pbx.example.net", "", outboundRoute, fmt.Sprintf("To: <sip:x%d@pbx.example.net>", n), "Session-Expires: x", jsSIPContact,
+		fmt.Sprint("Call-ID: dropped-", n))
+	synctest.Wait()
+}
+
+// security: O13. What a registrar drops of one stranger, however much of it, or
+// of several while it answers others, does not shut it for all.
+func TestStrangersDoNotShutARegistrar(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		sources  int
+		wellToo  bool // others register meanwhile, and are answered
+		shut     bool
+		resolver bool // hears of failures
+	}{
+		{"one", 1, false, false, false},
+		{"one, among others", 1, true, false, false},
+		{"several", manyStrangers, false, true, true},
+		{"several, among others", manyStrangers, true, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg, dns := guarded(), &zone{}
+			cfg.Resolver = dns
+			run(t, cfg, func(w *world) {
+				crowd := w.crowd(row.sources)
+				old := w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.201:1"))
+				asks(old, 50)
+				w.pbx.reply(w.pbx.want("REGISTER "), "200 OK", "")
+				old.want("SIP/2.0 200")
+				for n := range 3 * silentAfter {
+					w.unheard(crowd[n%len(crowd)], n)
+				}
+				time.Sleep(20 * time.Second) // of the bubble's time
+				w.pbx.drain()
+				if row.wellToo {
+					w.enrolled(w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.200:1")), jsSIPContact, "To: <sip:well@pbx.example.net>")
+				}
+				time.Sleep(12*time.Second + time.Millisecond) // Timer F has fired
+				w.pbx.drain()
+				asks(w.browser, 1)
+				if _, asked := w.pbx.atOnce(); asked == row.shut {
+					t.Errorf("the registrar is asked: %v", asked)
+				}
+				dns.mu.Lock()
+				failed := len(dns.failed)
+				dns.mu.Unlock()
+				if got := failed > 0; got != row.resolver {
+					t.Errorf("failures that the resolver heard of: %d", failed)
+				}
+				asks(old, 50) // is registered: not his affair, and the answer opens it for all
+				w.pbx.reply(w.pbx.want("REGISTER "), "200 OK", "")
+				old.want("SIP/2.0 200")
+				asks(w.browser, 1)
+				w.pbx.want("REGISTER ")
+			})
+		})
+	}
+}
+
+// security: O13. The clients that are registered are believed.
+func TestSilenceToTheRegistered(t *testing.T) {
+	run(t, Config{Resolver: &zone{}}, func(w *world) {
+		for range silentAfter {
+			w.enrolled(w.browser, jsSIPContact, "To: <sip:1@pbx.example.net>")
+			asks(w.browser, 1)
+			w.browser.want("SIP/2.0 408")
+			w.pbx.drain()
+		}
+		if g := w.proxy.smooth.registrars[pbxAddr]; g.silent != 1 {
+			t.Errorf("%d failures, of which all but the last were followed by an answer", g.silent)
+		}
+		for range silentAfter - 1 {
+			asks(w.browser, 1)
+			w.browser.want("SIP/2.0 408")
+			w.pbx.drain()
+		}
+		asks(w.browser, 1)
+		w.browser.want("SIP/2.0 503")
+	})
+}
+
+// The ports of an allowed host are more than there is room for: the silent ones
+// make room, a server of the configuration does not, and if nothing can, a
+// REGISTER goes out at once.
+func TestTableOfRegistrarsIsNeverFull(t *testing.T) {
+	at := func(n int) netip.AddrPort { return netip.AddrPortFrom(pbxAddr.Addr(), uint16(10_000+n)) }
+	now := time.Now()
+	s := newSmoother(1)
+	s.keeps = func(a netip.AddrPort) bool { return a == at(0) }
+	for n := range mostRegistrars {
+		g := s.registrar(at(n), now.Add(time.Duration(n)*time.Millisecond))
+		g.pathless, g.silent = now.Add(pathlessFor), silentAfter
+	}
+	now = now.Add(time.Second)
+	if s.registrar(pbxAddr, now) == nil || s.registrars[at(0)] == nil || s.registrars[at(1)] != nil || len(s.registrars) != mostRegistrars {
+		t.Errorf("no room among %d, the configured one is there: %v", len(s.registrars), s.registrars[at(0)] != nil)
+	}
+	for _, g := range s.registrars {
+		g.other.push(waiting{since: now})
+	}
+	if s.registrar(at(5000), now) != nil || len(s.registrars) != mostRegistrars {
+		t.Errorf("%d registrars", len(s.registrars))
+	}
+	stack := sipstack.New(sipstack.Config{})
+	near, far, err := stack.Pipe(sipstack.UDP, at(5000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	for range 100 {
+		if v, _ := s.enter(&routed{to: near, from: near}, false, now, nil); v != goes {
+			t.Fatalf("verdict %d where there is no room to wait", v)
+		}
+	}
+}
+
+// The same through the proxy: a stranger fills the table with ports that say
+// nothing, and the next one registers.
+func TestRegistersAmongSilentPorts(t *testing.T) {
+	run(t, guarded(), func(w *world) {
+		evil := w.connect(sipstack.WSS, netip.MustParseAddrPort("203.0.113.77:4444"))
+		w.enrolled(w.browser, jsSIPContact)
+		for port := range mostRegistrars + 1 {
+			w.connect(sipstack.UDP, netip.AddrPortFrom(pbxAddr.Addr(), uint16(10_000+port)))
+			evil.request("REGISTER sip:pbx.example.net", "", fmt.Sprintf("Route: <sip:192.0.2.10:%d;lr;sipml5-outbound>", 10_000+port), jsSIPContact,
+				fmt.Sprint("Call-ID: port-", port))
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute) // of the bubble's time
+		w.enrolled(w.browser, jsSIPContact)
+	})
+}
+
+// The servers of the configuration keep their place in the table, by address or
+// by name.
+func TestServersOfTheConfiguration(t *testing.T) {
+	cfg := Config{Resolver: &zone{addrs: map[string][]netip.Addr{"pbx.lan": {spareAddr.Addr()}}}, OutboundProxies: []OutboundProxy{
+		{Domain: "a.example", Servers: server("192.0.2.10", 5060, sipstack.UDP)},
+		{Domain: "b.example", Servers: server("pbx.lan", 5060, sipstack.UDP)},
+	}}
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		w.browser.request("REGISTER sip:b.example", "", jsSIPContact)
+		spare.want("REGISTER ")
+		for at, want := range map[netip.AddrPort]bool{
+			pbxAddr: true, spareAddr: true, netip.AddrPortFrom(pbxAddr.Addr(), 5062): false, netip.AddrPortFrom(spareAddr.Addr(), 5062): false, strangerAddr: false,
+		} {
+			if got := w.proxy.isServer(at); got != want {
+				t.Errorf("%s: got %v", at, got)
+			}
+		}
+	})
 }
