@@ -77,10 +77,10 @@ type mourner interface {
 
 // impatient tells whether silence makes a request leave for its next target
 // before the transaction is over. A target that is slow may have taken it all
-// the same: an INVITE can be taken back, a MESSAGE would be read twice. One that
-// is known for dead has taken nothing.
+// the same: an INVITE can be taken back and a REGISTER says the same twice, but a
+// MESSAGE would be read twice. One that is known for dead has taken nothing.
 func (p *Proxy) impatient(r *routed) bool {
-	if r.req.IsInvite() {
+	if r.req.IsInvite() || r.req.Method == sip.REGISTER {
 		return true
 	}
 	m, tells := p.cfg.Resolver.(mourner)
@@ -164,7 +164,7 @@ func (p *Proxy) giveUpTarget(r *routed, n int) (client *sipstack.ClientTransacti
 	if x.n != n || x.heard {
 		return nil, 0
 	}
-	if r.req.Method != sip.REGISTER { // who judges registrars is asked at the end of the transaction
+	if p.heard(r, nil, sipstack.ErrTimeout) {
 		p.judgeTarget(r, nil, sipstack.ErrTimeout)
 	}
 	if !p.another(r) {

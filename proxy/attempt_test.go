@@ -435,7 +435,7 @@ func (*graveyard) DeadUntil(resolver.Target) time.Time { return time.Now().Add(t
 // A server that is slow has the message all the same: it is not sent to another
 // one, unless the first has been dead before.
 func TestMessagesAreNotSentTwice(t *testing.T) {
-	for _, method := range []string{"MESSAGE", "PUBLISH", "SUBSCRIBE", "OPTIONS", "REGISTER"} {
+	for _, method := range []string{"MESSAGE", "PUBLISH", "SUBSCRIBE", "OPTIONS"} {
 		for _, dead := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v", method, dead), func(t *testing.T) {
 				cfg := pair()
@@ -460,6 +460,35 @@ func TestMessagesAreNotSentTwice(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A client that is new gets to the next registrar soon, again and again, but
+// what it alone finds silent is not dead for the others; those who are
+// registered are believed.
+func TestRegisterLeavesASilentTarget(t *testing.T) {
+	cfg, dns := pair(), &zone{}
+	cfg.Resolver = dns
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		for n, failures := range []int{0, 1, 2} {
+			begin := time.Now()
+			w.browser.request("REGISTER sip:pbx.example.net", "", "To: <sip:1000@pbx.example.net>", jsSIPContact, "Supported: path")
+			w.pbx.want("REGISTER ")
+			spare.reply(spare.want("REGISTER "), "200 OK", "")
+			w.browser.want("SIP/2.0 200")
+			if waited := time.Since(begin); waited != failoverAfter {
+				t.Errorf("second registrar tried after %s, want %s", waited, failoverAfter)
+			}
+			w.pbx.drain()
+			dns.mu.Lock()
+			if got := len(dns.failed); got != failures {
+				t.Errorf("REGISTER %d: %d failures", n, got)
+			}
+			dns.mu.Unlock()
+			time.Sleep(time.Minute) // of the bubble's time: the transaction of the silent one is over
+			w.pbx.drain()
+		}
+	})
 }
 
 // What one request is refused with keeps the others away for a minute at most.
