@@ -163,7 +163,7 @@ func (g *gateway) proxyTrunks() []*proxy.Trunk {
 	var out []*proxy.Trunk
 	for _, t := range g.cfg.Trunks {
 		p := &proxy.Trunk{
-			Name: t.Name, Hop: hop(t.Hop), Numbers: t.Numbers, Caller: t.Caller,
+			Name: t.Name, User: t.User, Hop: hop(t.Hop), Numbers: t.Numbers, Caller: t.Caller,
 			Inbound: proxy.Address{User: t.Inbound.User, Host: t.Inbound.Domain},
 			// The built-in PBX would ask the trunk for a password.
 			Direct:   g.cfg.PBX != nil && t.Inbound.Domain == g.cfg.PBX.Realm,

@@ -195,6 +195,7 @@ func (g *gateway) proxyConfig() proxy.Config {
 		SessionIdle:        g.cfg.SessionIdle,
 		CallMaxDuration:    g.cfg.CallMaxDuration,
 		RegistersPerSecond: g.cfg.Limits.RegistrationsPerSecond,
+		ContactsPerAoR:     g.cfg.Limits.RegistrationsPerAccount,
 
 		FollowRedirects: g.cfg.FollowRedirects,
 		StripHeaders:    g.cfg.StripHeaders,
