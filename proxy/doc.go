@@ -1,15 +1,19 @@
 // Package proxy is the SIP proxy between browsers and the telephone world: a
 // transaction stateful, dialog aware, transparent proxy (RFC 3261 §16) with
-// WebSocket flows (RFC 7118) on one side and UDP or TCP on the other.
+// WebSocket flows (RFC 7118) on one side and UDP, TCP or TLS on the other.
 //
-//	browser ── WS/WSS flow ──►┐                              ┌──► UDP/TCP ── PBX
+//	browser ── WS/WSS flow ──►┐                                ┌──► UDP/TCP/TLS ── PBX
+//	        (Gate: bans, rates, overload, before any state)    │
 //	                          │ validate  Max-Forwards, scheme, Proxy-Require
 //	                          │ route     own Routes, sipml5-outbound, Route,
-//	                          │           outbound proxy, Request-URI
-//	                          │ admit     is this next hop allowed?
-//	                          │ bind      Path or Contact, two Record-Routes
+//	                          │           number, domain, Request-URI
+//	                          │ loop      has it been here? (RFC 5393)
+//	                          │ admit     who sends it, to which number, how many
+//	                          │ resolve   is the hop allowed? its targets (RFC 3263)
+//	                          │ bind      Path or Contact, two Record-Routes, pace
 //	                          │ media     SDP through Media (the breaker)
 //	                          └ forward   own branch, Timer C, CANCEL, answers ◄─┘
+//	                            attempt   next target, 3xx, a trunk's challenge
 //
 // Call-ID, From, To, tags, digest challenges, custom headers and bodies pass end
 // to end; what changes is what §16 lets a proxy change, plus Contact where a
@@ -70,6 +74,20 @@
 //
 // [Proxy.Drain] lets no new calls in, [Proxy.HangUp] ends those that there are
 // and waits for the answers.
+//
+// # Who may
+//
+// A browser sends requests as the address of record that a registrar of ours
+// has accepted over its flow, or as the holder of a ticket; see [Auth]. What
+// belongs to a call that was let in is not judged again, but where it leads
+// elsewhere. Peers that configuration names, by address or by what their names
+// resolve to, need no leave.
+//
+// # Trunks
+//
+// At a trunk we have the account, not the caller: its challenges are answered
+// here by sending the request again with the next CSeq number, and responses are
+// counted back, so that the caller's numbers and the trunk's both rise by one.
 //
 // # What it is not
 //
