@@ -203,14 +203,32 @@ func TestIntegrationBan(t *testing.T) {
 		}
 		return time.Time{}, ""
 	}
-	for range 20 {
-		if until, _ := list(); !until.IsZero() {
-			break
+	p.register(600)
+	p.o.user = "1001" // its From from now on, which is somebody else's
+	refused := make(chan int, 16)
+	for left := 10; left > 0; left-- {
+		m := &message{method: "MESSAGE", uri: "sip:1002@" + GatewayRealm, body: "spam"}
+		p.outbound(m)
+		m.add("Max-Forwards", "69")
+		m.add("To", "<"+m.uri+">")
+		m.add("From", fmt.Sprintf("<%s>;tag=%s", p.aor(), token(10)))
+		m.add("Call-ID", token(22))
+		m.add("CSeq", "1 MESSAGE")
+		m.add("Content-Type", "text/plain")
+		p.transmit(m, func(r *message) { refused <- r.status })
+		if left == 1 {
+			break // the last one has no answer: its connection is closed
 		}
-		if r := p.message("sip:1001@"+GatewayRealm, "spam"); r.status != 403 && r.status != 503 {
-			t.Errorf("MESSAGE without REGISTER: %d, want 403, or 503 at the end", r.status)
+		select {
+		case status := <-refused:
+			if status != 403 {
+				t.Errorf("MESSAGE of somebody else: %d, want 403", status)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("MESSAGE of somebody else: no answer")
 		}
 	}
+	Eventually(t, 10*time.Second, "ban", func() bool { until, _ := list(); return !until.IsZero() })
 	until, reason := list()
 	if left := time.Until(until); left <= 0 || left > 2*time.Minute {
 		t.Fatalf("shut out until %v for %q, want for about a minute", until, reason)
