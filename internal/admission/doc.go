@@ -9,8 +9,7 @@
 //		                                                                 (a call is set up)  ─► Limiter.Begin
 //
 //	  - [Offenders] shuts out addresses that offend again and again, for a growing time.
-//	  - [Limiter] counts what one source, one account and all together do in a time and hold at once. [Pacer] is its
-//	    counterpart for what may wait: REGISTER requests on their way to one registrar.
+//	  - [Limiter] counts what one source, one account and all together do in a time and hold at once.
 //	  - [Overload] measures how long requests wait inside this process and says how many new ones to turn away
 //	    (RFC 7339 in spirit: what is refused early is cheap, and calls that are up go on).
 //	  - [Rules] reads a dialled string in every way in which somebody behind us may read it, and refuses it when one of

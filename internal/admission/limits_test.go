@@ -297,45 +297,6 @@ func TestManySources(t *testing.T) {
 	runtime.KeepAlive(x)
 }
 
-func TestPacer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(500, 20*time.Second)
-		turns := make(map[time.Duration]int)
-		refused := 0
-		for range 12000 {
-			wait, ok := p.Turn("registrar")
-			if !ok {
-				if refused++; wait < 20*time.Second || wait > 41*time.Second {
-					t.Fatalf("refused with %v", wait)
-				}
-				continue
-			}
-			turns[wait.Truncate(time.Second)]++
-		}
-		for second, n := range turns {
-			if n > 501 {
-				t.Errorf("%d turns in second %v", n, second)
-			}
-		}
-		if refused != 12000-10001 {
-			t.Errorf("%d refused", refused)
-		}
-		if wait, ok := p.Turn("another"); wait != 0 || !ok {
-			t.Errorf("another: got %v, %v", wait, ok)
-		}
-		time.Sleep(time.Minute)
-		for i := range 2 * pacedTargets {
-			p.Turn(fmt.Sprint(i))
-		}
-		if len(p.next) > pacedTargets {
-			t.Errorf("%d targets", len(p.next))
-		}
-	})
-	if wait, ok := NewPacer(0, 0).Turn("registrar"); wait != 0 || !ok {
-		t.Errorf("no limit: got %v, %v", wait, ok)
-	}
-}
-
 func BenchmarkAllow(b *testing.B) {
 	for _, bb := range []struct {
 		name    string
