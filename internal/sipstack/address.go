@@ -77,11 +77,14 @@ func parseURITail(s string, u *sip.Uri) error {
 		}
 		u.UriParams = append(u.UriParams, sip.HeaderKV{K: k, V: v})
 	}
-	if headers == "" {
-		return nil
-	}
-	for h := range strings.SplitSeq(headers, "&") {
+	for h := range strings.SplitSeq(headers, "&") { // "sip:h?" and an empty one between two ampersands say nothing
 		k, v, _ := strings.Cut(h, "=")
+		if k == "" {
+			if v != "" {
+				return errURI
+			}
+			continue
+		}
 		u.Headers = append(u.Headers, sip.HeaderKV{K: k, V: v})
 	}
 	return nil

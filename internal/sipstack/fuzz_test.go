@@ -20,7 +20,7 @@ import (
 func FuzzURI(f *testing.F) {
 	for _, s := range []string{
 		"sip:alice@example.com", "sips:a:b@h:5061;transport=tcp;lr?x=y&z", "sip:[2001:db8:::192.0.2.1]:5060", "tel:+1-555;phone-context=x", "sip://h;a;;b=",
-		"sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com", "soap.beep://192.0.2.103:3002", "sip:%00@h",
+		"sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com", "soap.beep://192.0.2.103:3002", "sip:%00@h", "sip:h?=",
 	} {
 		f.Add(s)
 	}
