@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"webrtc2sip/breaker/secure"
 	"webrtc2sip/breaker/webrtc"
 	"webrtc2sip/breaker/wire"
 	"webrtc2sip/internal/offeranswer"
@@ -106,7 +107,7 @@ func New(c Config) (*Breaker, error) {
 	if b.ports, err = wire.NewPorts(c.RTPPorts[0], c.RTPPorts[1]); err != nil {
 		return nil, fmt.Errorf("RTP ports: %w", err)
 	}
-	identity, err := webrtc.NewIdentity()
+	identity, err := secure.NewIdentity()
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-func (b *Breaker) newWorker(i int, identity *webrtc.Identity) (*worker, error) {
+func (b *Breaker) newWorker(i int, identity *secure.Identity) (*worker, error) {
 	port := b.config.WebRTCPort
 	if port != 0 {
 		port += uint16(i)

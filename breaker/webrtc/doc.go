@@ -31,7 +31,7 @@
 //
 // # DTLS
 //
-// One ECDSA P-256 certificate for the process ([Identity]). Handshakes start
+// One ECDSA P-256 certificate for the process (package secure). Handshakes start
 // when ICE has a pair and take datagrams only from addresses that ICE has
 // proven, so that strangers cannot race the browser's ClientHello. The peer's
 // certificate must have the fingerprint of its description, else no key is used.

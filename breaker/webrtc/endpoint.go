@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"webrtc2sip/breaker/secure"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -25,7 +26,7 @@ var (
 	ErrHandshake = errors.New("DTLS handshake failed")
 	// ErrFingerprint: the certificate shown is not the one of the description.
 	// No key of the handshake was used.
-	ErrFingerprint = errors.New("DTLS certificate does not match the fingerprint")
+	ErrFingerprint = secure.ErrFingerprint
 )
 
 // Sink takes what an endpoint has received, authenticated and decrypted. Its
@@ -111,7 +112,7 @@ func newCredentials() Credentials {
 func (e *Endpoint) Candidates() []offeranswer.Candidate { return e.candidates }
 
 // Fingerprint returns that of our certificate.
-func (e *Endpoint) Fingerprint() offeranswer.Fingerprint { return e.transport.identity.fingerprint }
+func (e *Endpoint) Fingerprint() offeranswer.Fingerprint { return e.transport.fingerprint }
 
 // Offering returns the credentials for an offer of ours: the current ones, as
 // we have no reason of our own to restart ICE.
@@ -214,7 +215,7 @@ func (e *Endpoint) Close() {
 
 // forgetKeys stops media in both directions until a new association has keys.
 func (e *Endpoint) forgetKeys() {
-	_ = e.transport.worker.Do(func() { e.media.setKeys(nil) })
+	_ = e.transport.worker.Do(func() { e.media.keys, e.media.proven = nil, nil })
 }
 
 // Stats returns the counters so far; callable from any goroutine.

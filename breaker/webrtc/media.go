@@ -5,32 +5,12 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	"github.com/pion/srtp/v3"
-
+	"webrtc2sip/breaker/secure"
 	"webrtc2sip/breaker/wire"
 )
 
-const (
-	// replayWindow in packets, for SRTP and SRTCP (RFC 3711 §3.3.2 asks for
-	// at least 64). 128 packets are 2.5 s of audio: more than any reordering.
-	replayWindow = 128
-	// maxPaths bounds the nominated pairs that are listened to.
-	maxPaths = 8
-	// maxSSRCs bounds the sources that one association may send; each costs
-	// the SRTP context an entry for good.
-	maxSSRCs = 64
-)
-
-// keys are the SRTP contexts of one DTLS association. A context is not safe
-// for concurrent use: these belong to the worker's loop once installed.
-type keys struct {
-	in, out *srtp.Context
-	// proven is called once, at the first packet that has a good tag: then the
-	// browser has the keys too, and the handshake needs no repetition.
-	proven func()
-}
+// maxPaths bounds the nominated pairs that are listened to.
+const maxPaths = 8
 
 // path is a way between a web socket and an address of the browser that ICE has
 // proven, and the receiver of what comes over it.
@@ -55,14 +35,10 @@ type media struct {
 	current *path                // one of them, or nil; changed by turn
 	shown   atomic.Pointer[path] // current, for others than the loop
 	send    bool                 // the browser consents
-	keys    *keys
-
-	// Kept here so that no packet allocates one.
-	rtpHeader  rtp.Header
-	rtcpHeader rtcp.Header
-
-	lastSSRC uint32
-	ssrcs    []uint32 // authenticated so far
+	keys    *secure.Context      // nil before the handshake is done
+	// proven is called once, at the first packet that has a good tag: then the
+	// browser has the keys too, and the handshake needs no repetition.
+	proven func()
 
 	counters counters
 }
@@ -124,45 +100,33 @@ func (e *Endpoint) receive(over *path, p []byte) {
 func isRTCP(p []byte) bool { return p[1] >= 192 && p[1] <= 223 }
 
 func (m *media) receiveRTP(over *path, p []byte) {
-	ssrc := uint32(p[8])<<24 | uint32(p[9])<<16 | uint32(p[10])<<8 | uint32(p[11])
-	fresh := len(m.ssrcs) == 0 || ssrc != m.lastSSRC && !slices.Contains(m.ssrcs, ssrc)
-	if fresh && len(m.ssrcs) >= maxSSRCs {
+	plain, ok := m.keys.OpenRTP(p)
+	if !ok {
 		m.counters.rejected.Add(1)
 		return
 	}
-	k := m.keys
-	plain, err := k.in.DecryptRTP(p, p, &m.rtpHeader)
-	if err != nil {
-		m.counters.rejected.Add(1)
-		return
-	}
-	if fresh {
-		m.ssrcs = append(m.ssrcs, ssrc)
-	}
-	m.lastSSRC = ssrc
-	m.good(k, over)
+	m.good(over)
 	m.sink.ReceiveRTP(plain)
 }
 
 func (m *media) receiveRTCP(over *path, p []byte) {
-	k := m.keys
-	plain, err := k.in.DecryptRTCP(p, p, &m.rtcpHeader)
-	if err != nil {
+	plain, ok := m.keys.OpenRTCP(p)
+	if !ok {
 		m.counters.rejected.Add(1)
 		return
 	}
-	m.good(k, over)
+	m.good(over)
 	m.sink.ReceiveRTCP(plain)
 }
 
-func (m *media) good(k *keys, over *path) {
+func (m *media) good(over *path) {
 	m.counters.received.Add(1)
 	if over != m.current {
 		m.turn(over)
 	}
-	if k.proven != nil {
-		k.proven()
-		k.proven = nil
+	if m.proven != nil {
+		m.proven()
+		m.proven = nil
 	}
 }
 
@@ -174,8 +138,8 @@ func (e *Endpoint) SendRTP(p []byte) {
 		m.counters.unsent.Add(1)
 		return
 	}
-	sealed, err := m.keys.out.EncryptRTP(p, p, &m.rtpHeader)
-	if err != nil {
+	sealed, ok := m.keys.SealRTP(p)
+	if !ok {
 		m.counters.unsent.Add(1)
 		return
 	}
@@ -190,18 +154,13 @@ func (e *Endpoint) SendRTCP(p []byte) {
 		m.counters.unsent.Add(1)
 		return
 	}
-	sealed, err := m.keys.out.EncryptRTCP(p, p, &m.rtcpHeader)
-	if err != nil {
+	sealed, ok := m.keys.SealRTCP(p)
+	if !ok {
 		m.counters.unsent.Add(1)
 		return
 	}
 	m.current.socket.Send(sealed, m.current.remote)
 	m.counters.sent.Add(1)
-}
-
-func (m *media) setKeys(k *keys) {
-	m.keys = k
-	m.ssrcs = m.ssrcs[:0]
 }
 
 // open listens on a path. Only ICE opens paths: addresses that it has not proven
@@ -246,5 +205,5 @@ func (m *media) stop(w *wire.Worker) {
 		w.Unbind(p.socket, p.remote)
 	}
 	m.turn(nil)
-	m.paths, m.send, m.keys = nil, false, nil
+	m.paths, m.send, m.keys, m.proven = nil, false, nil, nil
 }

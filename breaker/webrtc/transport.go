@@ -13,6 +13,7 @@ import (
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 
+	"webrtc2sip/breaker/secure"
 	"webrtc2sip/breaker/wire"
 	"webrtc2sip/internal/offeranswer"
 )
@@ -22,7 +23,7 @@ var _ ice.UDPMux = (*agentMux)(nil)
 // TransportConfig tells a Transport where it lives.
 type TransportConfig struct {
 	Worker   *wire.Worker
-	Identity *Identity
+	Identity *secure.Identity
 	// PublicAddress is the only address of its family given in candidates,
 	// except to a side that reaches us over loopback. Zero: the worker's own
 	// addresses.
@@ -39,15 +40,16 @@ type TransportConfig struct {
 // Transport is the browser side of one worker: it shares the worker's web
 // sockets between the endpoints of its calls.
 type Transport struct {
-	worker   *wire.Worker
-	identity *Identity
-	public   netip.Addr
-	consent  time.Duration
-	setup    time.Duration
-	sockets  []*socketMux
-	wires    map[netip.AddrPort]*wire.Socket
-	network  transport.Net
-	quiet    logging.LoggerFactory
+	worker      *wire.Worker
+	identity    *secure.Identity
+	fingerprint offeranswer.Fingerprint // of identity
+	public      netip.Addr
+	consent     time.Duration
+	setup       time.Duration
+	sockets     []*socketMux
+	wires       map[netip.AddrPort]*wire.Socket
+	network     transport.Net
+	quiet       logging.LoggerFactory
 }
 
 // NewTransport prepares the web sockets of a worker. It starts nothing; see Run.
@@ -59,13 +61,14 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		return nil, fmt.Errorf("network interfaces: %w", err)
 	}
 	t := &Transport{
-		worker:   c.Worker,
-		identity: c.Identity,
-		public:   c.PublicAddress,
-		consent:  cmp.Or(c.ConsentTime, consentTime),
-		setup:    cmp.Or(c.SetupTime, setupTime),
-		wires:    make(map[netip.AddrPort]*wire.Socket),
-		network:  network,
+		worker:      c.Worker,
+		identity:    c.Identity,
+		fingerprint: offeranswer.NewFingerprint(c.Identity.Certificate()),
+		public:      c.PublicAddress,
+		consent:     cmp.Or(c.ConsentTime, consentTime),
+		setup:       cmp.Or(c.SetupTime, setupTime),
+		wires:       make(map[netip.AddrPort]*wire.Socket),
+		network:     network,
 		// What pion says at Warn is every stranger's packet. Our own counters
 		// and the one line for each lost call say what the operator needs.
 		quiet: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},

@@ -91,17 +91,3 @@ func TestCandidates(t *testing.T) {
 		})
 	}
 }
-
-func TestIdentity(t *testing.T) {
-	one, err := NewIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := NewIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !one.Fingerprint().Matches(one.certificate.Certificate[0]) || one.Fingerprint().Matches(two.certificate.Certificate[0]) {
-		t.Error("fingerprint is not that of the certificate alone")
-	}
-}

@@ -65,6 +65,7 @@ var Ranks = []Rule{
 	{Path: "internal/sipstack", Rank: 1},
 
 	{Path: "breaker/wire", Rank: 0},
+	{Path: "breaker/secure", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
 	{Path: "internal/resolver", Rank: 0},
@@ -90,7 +91,7 @@ var Homes = []Home{
 	{"github.com/prometheus", []string{"internal/metrics"}},
 	{"github.com/gorilla/websocket", []string{"internal/sipstack"}},
 	{"github.com/pion/ice", []string{"breaker/webrtc"}},
-	{"github.com/pion/dtls", []string{"breaker/webrtc"}},
+	{"github.com/pion/dtls", []string{"breaker/secure"}},
 	{"github.com/pion/stun", []string{"breaker/webrtc"}},
 	{"github.com/pion/srtp", []string{"breaker/..."}},
 	{"github.com/pion/rtp", []string{"breaker/..."}},

@@ -1,4 +1,4 @@
-package webrtc
+package secure
 
 import (
 	"crypto/ecdsa"
@@ -10,19 +10,14 @@ import (
 	"fmt"
 	"math/big"
 	"time"
-
-	"webrtc2sip/internal/offeranswer"
 )
 
 // Identity is the certificate that all endpoints of a process show in their
-// DTLS handshakes, with the fingerprint that goes into descriptions. Nobody
-// checks its name or issuer: the fingerprint in the SDP is what makes it ours
-// (RFC 8827 §6.5), so it is self-signed, made afresh at each start and never
-// stored. One for all calls costs no privacy: the browsers know whom they call.
-type Identity struct {
-	certificate tls.Certificate
-	fingerprint offeranswer.Fingerprint
-}
+// DTLS handshakes. Nobody checks its name or issuer: its fingerprint in the SDP
+// is what makes it ours (RFC 8827 §6.5), so it is self-signed, made afresh at
+// each start and never stored. One for all calls costs no privacy: the parties
+// know whom they call.
+type Identity struct{ certificate tls.Certificate }
 
 // NewIdentity makes an ECDSA P-256 key (RFC 8827 §6.5) and its certificate.
 func NewIdentity() (*Identity, error) {
@@ -34,8 +29,8 @@ func NewIdentity() (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DTLS certificate: %w", err)
 	}
-	// Browsers do not look at the dates. A year outlives every process that
-	// is updated now and then; a day back covers clocks that disagree.
+	// Nobody looks at the dates. A year outlives every process that is updated
+	// now and then; a day back covers clocks that disagree.
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "webrtc2sip"},
@@ -46,11 +41,9 @@ func NewIdentity() (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DTLS certificate: %w", err)
 	}
-	return &Identity{
-		certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		fingerprint: offeranswer.NewFingerprint(der),
-	}, nil
+	return &Identity{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}, nil
 }
 
-// Fingerprint returns the SHA-256 fingerprint to write into descriptions.
-func (i *Identity) Fingerprint() offeranswer.Fingerprint { return i.fingerprint }
+// Certificate returns the certificate in DER, whose fingerprint goes into
+// descriptions. It must not be changed.
+func (i *Identity) Certificate() []byte { return i.certificate.Certificate[0] }
