@@ -66,6 +66,8 @@ var Ranks = []Rule{
 
 	{Path: "breaker/wire", Rank: 0},
 	{Path: "breaker/secure", Rank: 0},
+	{Path: "breaker/feedback", Rank: 0},
+	{Path: "breaker/dtmf", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
 	{Path: "internal/resolver", Rank: 0},
