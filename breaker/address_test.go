@@ -119,7 +119,7 @@ func TestReportsOfTheParties(t *testing.T) {
 	b.mu.Unlock()
 	for side := range s.parties {
 		raw, err := rtcp.Marshal([]rtcp.Packet{
-			&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: c.bridge.ends[side].out.ssrc, TotalLost: 7, Jitter: 8}}},
+			&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: c.streams()[0].bridge.ends[side].out.ssrc, TotalLost: 7, Jitter: 8}}},
 			&rtcp.Goodbye{Sources: []uint32{1, s.parties[side].source()}},
 		})
 		if err != nil {
@@ -128,7 +128,7 @@ func TestReportsOfTheParties(t *testing.T) {
 		s.parties[side].sendReport(raw)
 		s.eventually("the report to be read", func() bool {
 			stats, _ := b.Call(s.id)
-			return stats.Sides[side].TheirLost == 7
+			return stats.Streams[0].Sides[side].TheirLost == 7
 		})
 	}
 	s.bothFlow()

@@ -25,7 +25,7 @@ func TestPacketsAllocateNothing(t *testing.T) {
 			toBrowser = testing.AllocsPerRun(200, func() {
 				n++
 				advance(down, callee.ssrc, n)
-				c.bridge.ends[offeranswer.Callee].ReceiveRTP(down[:up])
+				c.streams()[0].bridge.ends[offeranswer.Callee].ReceiveRTP(down[:up])
 			})
 			toPhone = testing.AllocsPerRun(200, func() {
 				n++

@@ -86,14 +86,14 @@ func BenchmarkPhoneToBrowser(b *testing.B) {
 	for _, p := range benchProfiles {
 		b.Run(p.name, func(b *testing.B) {
 			s, _, callee, c := benchCall(b, p.profile)
-			terminal := &c.bridge.ends[offeranswer.Callee]
+			terminal := &c.streams()[0].bridge.ends[offeranswer.Callee]
 			buf, size := template(b, callee.ssrc)
 			forward := func(n int) {
 				advance(buf, callee.ssrc, n)
 				terminal.ReceiveRTP(buf[:size])
 			}
 			onLoop(b, c, func() { forward(0) })
-			before := c.bridge.ends[offeranswer.Caller].out.packets.Load()
+			before := c.streams()[0].bridge.ends[offeranswer.Caller].out.packets.Load()
 			b.ReportAllocs()
 			b.ResetTimer()
 			onLoop(b, c, func() {
@@ -102,7 +102,7 @@ func BenchmarkPhoneToBrowser(b *testing.B) {
 				}
 			})
 			b.StopTimer()
-			if got := c.bridge.ends[offeranswer.Caller].out.packets.Load() - before; got != uint32(b.N) {
+			if got := c.streams()[0].bridge.ends[offeranswer.Caller].out.packets.Load() - before; got != uint32(b.N) {
 				b.Errorf("%d of %d packets went out", got, b.N)
 			}
 			s.settle()
@@ -131,7 +131,7 @@ func BenchmarkBrowserToPhone(b *testing.B) {
 			}
 			const first = 2000 // after what bothFlow has sent
 			onLoop(b, c, func() { forward(first) })
-			before := c.bridge.ends[offeranswer.Callee].out.packets.Load()
+			before := c.streams()[0].bridge.ends[offeranswer.Callee].out.packets.Load()
 			b.ReportAllocs()
 			b.ResetTimer()
 			onLoop(b, c, func() {
@@ -140,7 +140,7 @@ func BenchmarkBrowserToPhone(b *testing.B) {
 				}
 			})
 			b.StopTimer()
-			if got := c.bridge.ends[offeranswer.Callee].out.packets.Load() - before; got != uint32(b.N) {
+			if got := c.streams()[0].bridge.ends[offeranswer.Callee].out.packets.Load() - before; got != uint32(b.N) {
 				b.Errorf("%d of %d packets went out", got, b.N)
 			}
 		})

@@ -364,9 +364,11 @@ func (b *Breaker) Stats() Stats {
 	defer b.mu.Unlock()
 	s := Stats{Calls: len(b.calls), Ports: b.ports.InUse()}
 	for _, c := range b.calls {
-		for i := range c.bridge.ends {
-			s.Packets += c.bridge.ends[i].in.packets.Load()
-			s.Octets += c.bridge.ends[i].in.octets.Load()
+		for _, stream := range c.streams() {
+			for i := range stream.bridge.ends {
+				s.Packets += stream.bridge.ends[i].in.packets.Load()
+				s.Octets += stream.bridge.ends[i].in.octets.Load()
+			}
 		}
 	}
 	for _, w := range b.workers {

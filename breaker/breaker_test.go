@@ -209,7 +209,7 @@ func TestAudioBothWays(t *testing.T) {
 func TestNoCommonCodecLeavesNothing(t *testing.T) {
 	b := start(t, Config{})
 	caller := newBrowser(t)
-	caller.formats = gsm
+	caller.formats = digits
 	s := newSetup(t, b, caller, newPhone(t))
 	_, err := b.Offer(t.Context(), s.id, offeranswer.Caller, caller.offer(), s.legs)
 	if !errors.Is(err, offeranswer.ErrNoCommonCodec) {

@@ -15,31 +15,32 @@ type sender interface {
 	SendRTCP(p []byte)
 }
 
-// bridge joins the two endpoints of a call. It lives on the loop of the call's
-// worker.
+// bridge joins the two endpoints of a call for one stream. It lives on the loop
+// of the call's worker.
 type bridge struct {
 	ends  [2]terminal
 	began time.Time
 }
 
-func newBridge() *bridge {
-	b := &bridge{began: time.Now()}
+// newBridge makes a bridge whose clock counts from began, the call's first offer.
+func newBridge(began time.Time, audio bool) *bridge {
+	b := &bridge{began: began}
 	for i := range b.ends {
 		b.ends[i].bridge = b
 		b.ends[i].peer = &b.ends[1-i]
 		b.ends[i].out.ssrc = rand.Uint32()
+		b.ends[i].out.talks = audio
 	}
 	return b
 }
 
-// age is the time since the bridge was made, which is what all its clocks count.
+// age is the time since the call began.
 func (b *bridge) age() time.Duration { return time.Since(b.began) }
 
-// idle is the time since either endpoint has accepted a packet, or since the
-// bridge was made if none has, up to an eighth of a second too long.
-func (b *bridge) idle() time.Duration {
-	heard := max(b.ends[0].in.heard.Load(), b.ends[1].in.heard.Load())
-	return b.age() - time.Duration(heard)<<heardShift
+// heard is when, after the call began, either endpoint has accepted a packet
+// last, up to an eighth of a second too early; 0 if none has.
+func (b *bridge) heard() time.Duration {
+	return time.Duration(max(b.ends[0].in.heard.Load(), b.ends[1].in.heard.Load())) << heardShift
 }
 
 // terminal is the bridge's end at one endpoint: the sink of what comes from
@@ -52,6 +53,11 @@ type terminal struct {
 	in       incoming // from the endpoint
 	out      outgoing // to the endpoint
 	route    route    // of what comes from the endpoint
+	// clock is that of the party, which all its streams share; nil: not known.
+	clock *sourceClock
+
+	asked   bool // for a keyframe, askedAt
+	askedAt time.Duration
 
 	unwanted atomic.Uint64 // came, but was not agreed on: hold, unknown payload type, malformed
 }
@@ -60,14 +66,15 @@ type terminal struct {
 type route struct {
 	open bool
 	// payloadTypes maps those of the source to those the other side expects;
-	// clockRates is indexed by those of the source, in kHz.
+	// clockRates, in Hz, is indexed by those of the source.
 	payloadTypes [128]uint8
-	clockRates   [128]uint8
+	clockRates   [128]uint32
+	// orientation is the header extension that passes, if both sides have it.
+	orientation extension
 }
 
-func (r *route) clockRate(payloadType uint8) uint32 {
-	return uint32(r.clockRates[payloadType&0x7f]) * 1000
-}
+// extension is a header extension under the numbers of both sides, 0: none.
+type extension struct{ from, to uint8 }
 
 // newRoute builds the route of what from sends under the payload types of its
 // section; the section is the one whose numbers from uses.
@@ -75,8 +82,8 @@ func newRoute(open bool, types [128]uint8, sections ...*offeranswer.Media) *rout
 	r := &route{open: open, payloadTypes: types}
 	for _, m := range sections {
 		for _, f := range m.Formats {
-			if r.clockRates[f.PayloadType&0x7f] == 0 {
-				r.clockRates[f.PayloadType&0x7f] = uint8(f.ClockRate / 1000)
+			if rate := &r.clockRates[f.PayloadType&0x7f]; *rate == 0 {
+				*rate = f.ClockRate
 			}
 		}
 	}
@@ -102,7 +109,7 @@ func (t *terminal) ReceiveRTP(p []byte) {
 	}
 	at := t.bridge.age()
 	t.in.hear(at)
-	size, clockRate := len(p)-h.length, t.route.clockRate(h.payloadType)
+	size, clockRate := len(p)-h.length, t.route.clockRates[h.payloadType&0x7f]
 	to := t.route.payloadTypes[h.payloadType]
 	if to == offeranswer.NoPayload || clockRate == 0 {
 		t.unwanted.Add(1)
@@ -118,6 +125,12 @@ func (t *terminal) ReceiveRTP(p []byte) {
 		return
 	}
 	t.peer.out.count(size)
+	if t.route.orientation.from != 0 && t.route.orientation.to != 0 && p[0]&0x10 != 0 {
+		if value, ok := findExtension(p, t.route.orientation.from); ok && len(value) == 1 {
+			t.peer.endpoint.SendRTP(h.putWith(p, t.route.orientation.to, value[0]))
+			return
+		}
+	}
 	t.peer.endpoint.SendRTP(h.put(p))
 }
 
@@ -125,5 +138,16 @@ func (t *terminal) ReceiveRTP(p []byte) {
 func (t *terminal) ReceiveRTCP(p []byte) {
 	at := t.bridge.age()
 	t.in.hear(at)
-	t.in.readRTCP(p, t.out.ssrc, at, time.Now())
+	readRTCP(p, t, at, time.Now())
+}
+
+// bySource implements reportReader for an endpoint that has one stream.
+func (t *terminal) bySource(uint32) *terminal { return t }
+
+// byOurs implements reportReader.
+func (t *terminal) byOurs(ssrc uint32) *terminal {
+	if ssrc != t.out.ssrc {
+		return nil
+	}
+	return t
 }

@@ -71,7 +71,7 @@ const (
 	pcmu = "0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16"
 	opus = "111 0 110 101\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n" +
 		"a=rtpmap:110 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000"
-	gsm = "3\r\na=rtpmap:3 GSM/8000"
+	digits = "101\r\na=rtpmap:101 telephone-event/8000" // and no sound
 )
 
 func newBrowser(t testing.TB) *browser {

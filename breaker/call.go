@@ -6,56 +6,54 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"webrtc2sip/breaker/legacy"
 	"webrtc2sip/breaker/webrtc"
-	"webrtc2sip/breaker/wire"
 	"webrtc2sip/internal/offeranswer"
 )
 
 var errDeleted = errors.New("call deleted")
 
-// call is the media of one call: two ends, the bridge between them, and the
-// exchange that is under way or was the last. Its mutex makes offers, answers
-// and the deletion one after the other; nothing below it waits for the network.
+// call is the media of one call: two ends, a bridge between them for each stream,
+// and the exchange that is under way or was the last. Its mutex makes offers,
+// answers and the deletion one after the other; nothing below it waits for the
+// network.
 type call struct {
 	id      string
 	breaker *Breaker
 	worker  *worker
 	logger  *slog.Logger
-	bridge  *bridge
-	gone    atomic.Bool // set under mu, read by the reports as well
+	began   time.Time
+	gone    atomic.Bool               // set under mu, read by the reports as well
+	live    atomic.Pointer[[]*stream] // set under mu; see streams
+	clocks  [2]sourceClock            // of the parties, on the loop
 
 	mu   sync.Mutex
 	ends [2]*end
 	// exchanges holds the last offer of each side. Two, since both may offer
 	// at once (RFC 3261 §14.1 ends that with 491, but only at the parties).
 	exchanges [2]*exchange
-	codec     string
-	answered  bool // ever
+	current   *exchange // the last one that was answered
+	codecs    string    // of the last agreement
+	ended     []StreamStats
 
-	cnames    [2]string   // fixed
-	reporters [2]reporter // of the report loop
+	cnames [2]string // fixed
 }
 
 func newCall(b *Breaker, w *worker, id string) *call {
-	c := &call{id: id, breaker: b, worker: w, logger: b.logger.With("call_id", id), bridge: newBridge()}
+	c := &call{id: id, breaker: b, worker: w, logger: b.logger.With("call_id", id), began: time.Now()}
 	for i := range c.cnames {
 		c.cnames[i] = fmt.Sprintf("%016x", rand.Uint64())
 	}
 	return c
 }
 
-// exchange is one offer with what was made of it. Its answer may come more than
-// once.
-type exchange struct {
-	offerer     offeranswer.Side
-	offer, sent *offeranswer.Description
-	answered    bool
-}
+// age is the time since the call's first offer, which is what the clocks of its
+// bridges count.
+func (c *call) age() time.Duration { return time.Since(c.began) }
 
 // offer takes an offer of one side and returns the one for the other side.
 func (c *call) offer(from offeranswer.Side, offer *offeranswer.Description, legs offeranswer.Legs) ([]byte, error) {
@@ -70,12 +68,36 @@ func (c *call) offer(from offeranswer.Side, offer *offeranswer.Description, legs
 	if err := c.ensure(to, profile, legs[to].Address); err != nil {
 		return nil, err
 	}
-	sent, err := offeranswer.MakeOffer(offer, c.ends[to].offering())
+	defer c.collect()
+	places, err := offeranswer.Plan(offer, c.places(from), profile, c.ends[to].agreed)
 	if err != nil {
 		return nil, err
 	}
-	c.exchanges[from] = &exchange{offerer: from, offer: offer, sent: sent}
+	streams, err := c.planned(from, offer, places)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := offeranswer.MakeOffer(offer, places, c.ends[to].offering(streams))
+	if err != nil {
+		return nil, err
+	}
+	c.exchanges[from] = &exchange{
+		Exchange: offeranswer.Exchange{Offer: offer, Sent: sent, Places: places},
+		offerer:  from, streams: streams,
+	}
 	return c.ends[to].write(sent), nil
+}
+
+// places returns where the streams of the call stand, as one side's offers see it.
+func (c *call) places(from offeranswer.Side) []offeranswer.Place {
+	if c.current == nil {
+		return nil
+	}
+	places := make([]offeranswer.Place, len(c.current.streams))
+	for k, s := range c.current.streams {
+		places[k] = offeranswer.Place{Offered: s.sections[from], Sent: s.sections[from.Other()]}
+	}
+	return places
 }
 
 // ensure makes the end of a side, if this is the first that is heard of it. One
@@ -89,8 +111,7 @@ func (c *call) ensure(side offeranswer.Side, profile offeranswer.Profile, addres
 		if e.agreed != nil {
 			return fmt.Errorf("%s changes from %s to %s: %w", side, e.profile, profile, offeranswer.ErrNotAcceptable)
 		}
-		e.close()
-		c.ends[side] = nil
+		c.closeEnd(side)
 	}
 	e, err := c.open(side, profile, address.Unmap())
 	if err != nil {
@@ -102,70 +123,33 @@ func (c *call) ensure(side offeranswer.Side, profile offeranswer.Profile, addres
 
 func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address netip.Addr) (*end, error) {
 	e := &end{
-		side: side, profile: profile, terminal: &c.bridge.ends[side],
+		side: side, profile: profile, address: c.breaker.ownAddress(address),
 		logger: c.logger.With("side", side.String()), own: c.owns, cname: c.cnames[side],
 	}
 	e.identify()
-	address = c.breaker.ownAddress(address)
-	var out sender
 	switch profile {
 	case offeranswer.WebRTC:
+		e.demux = &demux{age: c.age}
 		e.web = c.worker.web.NewEndpoint(webrtc.Config{
-			Address: address, Sink: e.terminal, Logger: e.logger,
+			Address: e.address, Sink: e.demux, Logger: e.logger,
 			OnLost: func(err error) { c.breaker.mediaLost(c, side, err) },
 		})
-		out = e.web
 	case offeranswer.RTP:
-		var err error
-		if e.phone, err = c.openPhone(e, address); err != nil {
-			return nil, err
-		}
-		out = e.phone
 	default:
 		return nil, fmt.Errorf("profile %s: %w", profile, offeranswer.ErrNotAcceptable)
-	}
-	if err := c.worker.wire.Do(func() { e.terminal.endpoint = out }); err != nil {
-		e.close()
-		return nil, err
 	}
 	return e, nil
 }
 
-func (c *call) openPhone(e *end, address netip.Addr) (*legacy.Endpoint, error) {
-	phone, err := legacy.New(legacy.Config{
-		Worker: c.worker.wire, Ports: c.breaker.ports,
-		Bind: c.breaker.bindAddress(address), Address: address,
-		Symmetric: c.breaker.config.SymmetricRTP, Sink: e.terminal,
-	})
-	if errors.Is(err, wire.ErrExhausted) {
-		err = fmt.Errorf("%w: %w", offeranswer.ErrExhausted, err)
+// closeEnd releases all that a side has.
+func (c *call) closeEnd(side offeranswer.Side) {
+	if e := c.ends[side]; e != nil && e.web != nil {
+		e.web.Close()
 	}
-	return phone, err
-}
-
-// follow opens sockets for a phone whose offer m has its media in the other
-// address family than we know that side by: one that signals over IPv6 and
-// talks over IPv4, or has moved to another network. They are e.next until
-// the answer that tells of them is made.
-func (c *call) follow(e *end, m *offeranswer.Media) error {
-	to := m.RTP().Addr().Unmap()
-	if e.phone == nil || !to.IsValid() || e.next != nil && e.next.Address().Is4() == to.Is4() {
-		return nil
+	for _, s := range c.streams() {
+		s.lines[side].close()
 	}
-	e.dropNext()
-	if to.Is4() == e.phone.Address().Is4() {
-		return nil
-	}
-	address := c.breaker.addressTowards(to)
-	if !address.IsValid() {
-		return nil // the phone is told what we have; it may know a way
-	}
-	next, err := c.openPhone(e, address)
-	if err != nil {
-		return fmt.Errorf("endpoint of the %s at %s: %w", e.side, address, err)
-	}
-	e.next = next
-	return nil
+	c.ends[side] = nil
 }
 
 // owns tells whether an address is one of this call's own sockets, or a shared
@@ -175,135 +159,131 @@ func (c *call) owns(to netip.AddrPort) bool {
 	if c.worker.web.Owns(to) {
 		return true
 	}
-	for _, e := range c.ends {
-		if e == nil || e.phone == nil || !c.breaker.isOwn(to.Addr()) {
-			continue
-		}
-		if to.Port() == e.phone.Port() || to.Port() == e.phone.Port()+1 {
-			return true
+	if !c.breaker.isOwn(to.Addr()) {
+		return false
+	}
+	for _, s := range c.streams() {
+		for side := range s.lines {
+			if phone := s.lines[side].phone; phone != nil && (to.Port() == phone.Port() || to.Port() == phone.Port()+1) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// answer takes an answer to the other side's last offer and returns the one for the offerer;
-// what the two have agreed on comes into force.
+// answer takes an answer to the other side's last offer and returns the one for
+// the offerer; what the two have agreed on comes into force.
 func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([]byte, error) {
 	x := c.exchanges[from.Other()]
 	if x == nil {
 		return nil, offeranswer.ErrNoOffer
 	}
 	offerer, answerer := c.ends[x.offerer], c.ends[from]
-	offered, sent := x.sections()
-	if err := c.follow(offerer, offered); err != nil {
-		return nil, err
+	for k, s := range x.streams {
+		if err := c.follow(s, x.offerer, &x.Offer.Media[x.Places[k].Offered]); err != nil {
+			return nil, err
+		}
 	}
-	t, remote, err := offerer.answering(offered)
+	t, remote, err := offerer.answering(x)
 	if err != nil {
 		return nil, err
 	}
-	made, err := offeranswer.MakeAnswer(x.offer, x.sent, answer, t)
-	if err != nil {
+	a := &agreement{exchange: x, answer: answer}
+	if a.made, a.accepted, err = offeranswer.MakeAnswer(x.Exchange, answer, t); err != nil {
 		return nil, err
 	}
-	at, _ := x.sent.Audio() // MakeAnswer has looked
-	answered := &answer.Media[at]
-	if err := c.adopt(offerer); err != nil {
+	if err := c.apply(a, remote); err != nil {
 		return nil, err
 	}
-	if _, err := offerer.connect(offered, remote); err != nil {
-		return nil, err
-	}
-	moved, err := c.connectAnswerer(answerer, answered)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.agree(x.offerer, offered, sent, answered, moved); err != nil {
-		return nil, err
-	}
-	c.logFirst(offerer, answerer)
-	text := offerer.write(made)
-	offerer.agreed, answerer.agreed = made, x.sent
-	x.answered = true
+	text := offerer.write(a.made)
+	offerer.agreed, answerer.agreed = a.made, x.Agreed(answer, a.accepted)
+	x.answered, c.current = true, x
 	if old := c.exchanges[from]; old != nil && old.answered {
 		c.exchanges[from] = nil // of the past: a late copy of its answer must not bring it back
 	}
+	c.collect()
+	c.logAgreed(a)
 	return text, nil
 }
 
-// adopt moves a phone to the sockets that follow has opened for it, if any.
-func (c *call) adopt(e *end) error {
-	if e.next == nil {
-		return nil
+// apply connects both parties and gives the loop what they have agreed on.
+// remote is the offerer's transport, if it is a browser.
+func (c *call) apply(a *agreement, remote webrtc.Remote) error {
+	for _, s := range a.streams {
+		if err := c.adopt(s, a.offerer); err != nil {
+			return err
+		}
 	}
-	next := e.next
-	if err := c.worker.wire.Do(func() { e.terminal.endpoint = next }); err != nil {
-		return err
+	if e := c.ends[a.offerer]; e.web != nil {
+		if _, err := e.connectWeb(remote); err != nil {
+			return err
+		}
 	}
-	e.phone.Close()
-	e.phone, e.next = next, nil
+	elsewhere := false
+	if e := c.ends[a.offerer.Other()]; e.web != nil {
+		remote, err := a.answerer()
+		if err != nil {
+			return err
+		}
+		if elsewhere, err = e.connectWeb(remote); err != nil {
+			return err
+		}
+	}
+	for k := range a.streams {
+		moved := c.connectPhones(a, k)
+		if err := c.agree(a, k, moved || elsewhere); err != nil {
+			return err
+		}
+	}
+	return c.tellApart(a)
+}
+
+// connectPhones tells the lines of a stream where the parties are that have
+// ports of their own for it; moved is about the answerer.
+func (c *call) connectPhones(a *agreement, k int) (moved bool) {
+	for side, e := range c.ends {
+		if e.web != nil {
+			continue
+		}
+		m := e.connectPhone(&a.streams[k].lines[side], a.section(k, e.side))
+		moved = moved || m && e.side != a.offerer
+	}
+	return moved
+}
+
+// tellApart gives the browsers' demultiplexers the streams of an agreement.
+func (c *call) tellApart(a *agreement) error {
+	for _, e := range c.ends {
+		if e.demux == nil {
+			continue
+		}
+		next, d := a.sources(e.side), e.demux
+		if err := c.worker.wire.Do(func() { d.set(next) }); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// sections returns the audio sections of the offer, as it came and as it was
-// sent on.
-func (x *exchange) sections() (offered, sent *offeranswer.Media) {
-	i, _ := x.offer.Audio()
-	j, _ := x.sent.Audio()
-	return &x.offer.Media[i], &x.sent.Media[j]
-}
-
-// connectAnswerer lets the answerer in; moved tells that it is not where the
-// last one was.
-func (c *call) connectAnswerer(e *end, answered *offeranswer.Media) (moved bool, err error) {
-	var remote webrtc.Remote
-	if e.web != nil {
-		if remote, err = e.remote(answered); err != nil {
-			return false, err
-		}
-		remote.Client = answered.Setup == offeranswer.Passive
-	}
-	return e.connect(answered, remote)
-}
-
-// agree hands the payload types and directions to the loop. A direction is open
-// if its source says that it sends and its target that it receives: nobody is
-// sent what they have not agreed to (RFC 3264 §5.1, §8.4). After another fork
-// has answered, its stream is joined on to the one before, even if the SSRC is
-// the same by chance (sipp writes a constant one).
-func (c *call) agree(offererSide offeranswer.Side, offered, sent, answered *offeranswer.Media, moved bool) error {
-	types := offeranswer.PayloadMap(sent, answered)
-	forth := newRoute(offered.Direction.Sends() && answered.Direction.Receives(), types.ToAnswerer, sent)
-	back := newRoute(answered.Direction.Sends() && offered.Direction.Receives(), types.FromAnswerer, sent, answered)
-	c.codec = codecName(sent, answered, &types)
-	offerer, answerer := &c.bridge.ends[offererSide], &c.bridge.ends[offererSide.Other()]
-	return c.worker.wire.Do(func() {
-		offerer.setRoute(forth)
-		answerer.setRoute(back)
-		offerer.out.realign = offerer.out.realign || moved
-	})
-}
-
-// codecName is the codec of the answer's first format that carries sound.
-func codecName(sent, answered *offeranswer.Media, types *offeranswer.PayloadTypes) string {
-	for _, f := range answered.Formats {
-		to := types.FromAnswerer[f.PayloadType&0x7f]
-		for _, g := range sent.Formats {
-			if g.PayloadType == to && !g.IsTelephoneEvent() {
-				return g.Codec
-			}
+// logAgreed tells the codecs, in the order of the streams, when they change.
+func (c *call) logAgreed(a *agreement) {
+	var codecs []string
+	for k, s := range a.streams {
+		if a.accepted[k] {
+			codecs = append(codecs, s.codec)
 		}
 	}
-	return ""
-}
-
-func (c *call) logFirst(offerer, answerer *end) {
-	if c.answered {
-		return
+	text, before := strings.Join(codecs, " "), c.codecs
+	c.codecs = text
+	switch {
+	case before == "":
+		c.logger.Info("media agreed", "codec", text,
+			offeranswer.Caller.String(), c.ends[offeranswer.Caller].profile.String(),
+			offeranswer.Callee.String(), c.ends[offeranswer.Callee].profile.String())
+	case before != text:
+		c.logger.Info("media changed", "codec", text)
 	}
-	c.answered = true
-	c.logger.Info("media agreed", "codec", c.codec,
-		offerer.side.String(), offerer.profile.String(), answerer.side.String(), answerer.profile.String())
 }
 
 // delete releases everything the call holds. Only the first call does anything.
@@ -313,29 +293,35 @@ func (c *call) delete() (deleted bool) {
 	if c.gone.Swap(true) {
 		return false
 	}
-	for _, e := range c.ends {
-		if e != nil {
-			e.close()
-		}
+	if c.codecs != "" {
+		c.logEnd()
 	}
-	_ = c.worker.wire.Do(func() {
-		for i := range c.bridge.ends {
-			c.bridge.ends[i].route.open = false
-			c.bridge.ends[i].endpoint = nil
-		}
-	})
-	if c.answered {
-		c.logger.Info("media ended", "duration", c.bridge.age().Round(time.Millisecond), "codec", c.codec,
-			c.summary(offeranswer.Caller), c.summary(offeranswer.Callee))
+	for side := range c.ends {
+		c.closeEnd(offeranswer.Side(side))
+	}
+	for _, s := range c.streams() {
+		c.drop(s)
 	}
 	return true
 }
 
-// summary is what is worth keeping of one side's media.
-func (c *call) summary(side offeranswer.Side) slog.Attr {
-	s := c.bridge.ends[side].stats()
-	return slog.Group(side.String(),
-		"received", s.Received, "sent", s.Sent, "lost", s.Lost,
-		"jitter", s.Jitter,
-		"their_lost", s.TheirLost, "their_jitter", s.TheirJitter, "round_trip", s.RoundTrip, "rejected", c.ends[side].rejected())
+// logEnd is the summary of the call. With one stream its figures stand alone,
+// with several each has a group of its own.
+func (c *call) logEnd() {
+	attrs := []any{slog.Duration("duration", c.age().Round(time.Millisecond))}
+	var agreed []*stream
+	for _, s := range c.streams() {
+		if s.codec != "" {
+			agreed = append(agreed, s)
+		}
+	}
+	if len(agreed) == 1 {
+		attrs = append(attrs, c.summary(agreed[0])...)
+	} else {
+		attrs = append(attrs, slog.String("codec", c.codecs))
+		for _, s := range agreed {
+			attrs = append(attrs, c.streamSummary(s))
+		}
+	}
+	c.logger.Info("media ended", attrs...)
 }

@@ -6,22 +6,26 @@
 //	caller ── offer ──►  Offer  ── offer' ──► callee      one exchange; either
 //	       ◄─ answer' ─  Answer ◄─ answer ──              side may begin it
 //
-//	        ┌───────────────────── bridge ─────────────────────┐
-//	caller ═╪═ endpoint ─► terminal ─► rewrite ─► endpoint ════╪═ callee
-//	        │  (webrtc or     └► statistics, RTCP ends here    │
-//	        │   legacy)                                        │
-//	        └───────── the loop of one worker (wire) ──────────┘
+//	         ┌──────────────────── a bridge for each stream ───────────────────┐
+//	         │          ┌► terminal ─► rewrite ─────────────────► endpoint ════╪═ sound
+//	browser ═╪═ endpoint┤     └► statistics, RTCP ends here       (legacy)     │   of the phone
+//	         │ (webrtc) └► terminal ─► rewrite ─────────────────► endpoint ════╪═ pictures
+//	         │     demux                                          (legacy)     │
+//	         └────────────────── the loop of one worker (wire) ────────────────┘
 //
 // # A call
 //
-// A call has two ends, caller and callee, each with an endpoint of the kind its
-// side needs: package webrtc (ICE, DTLS-SRTP) or package legacy (plain RTP). It
-// is made by its first offer, lives in one worker, and ends with
+// A call has two ends, caller and callee, and a stream for each m-line that is
+// carried, with a bridge of its own. A browser's end has one endpoint of package
+// webrtc (ICE, DTLS-SRTP) for all streams, whose packets are told apart by
+// RFC 9143 §9.2: a known SSRC, the mid, the payload type. On a phone's side each
+// stream has an endpoint of package legacy (plain RTP) with ports of its own. A
+// call is made by its first offer, lives in one worker, and ends with
 // [Breaker.Delete]. An offer alone changes nothing that is heard; its answer
 // does, and may come again and again for one offer: early and final, or from
 // several forks, of which the newest is heard. The side that offered keeps its
-// transport through all of it. ICE restarts, new addresses, hold and codec
-// changes come in re-offers from either side.
+// transport through all of it. ICE restarts, new addresses, hold, codec changes,
+// more and fewer streams come in re-offers from either side.
 //
 // # A packet
 //
@@ -33,8 +37,11 @@
 // the other side expects. Nothing is allocated and no lock taken on the way.
 //
 // RTCP ends here: each endpoint gets reports about its own stream and ours,
-// every five seconds or so. What the parties say in theirs is statistics; a BYE
-// in it ends nothing.
+// every five seconds or so, for each stream. What the parties say in theirs is
+// statistics; a BYE in it ends nothing. Their sender reports also tell what time
+// their timestamps mean: ours say the same of what we make of them, by one clock
+// for all streams of a party, so that sound and pictures stay together. A request
+// for a keyframe is passed on as one of ours, once a second.
 //
 // # Addresses
 //

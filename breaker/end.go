@@ -11,22 +11,21 @@ import (
 	"webrtc2sip/internal/offeranswer"
 )
 
-// end is one side of a call on the control plane: its endpoint, of either kind,
-// and what was written to it. The call's mutex guards it.
+// end is one side of a call on the control plane: the endpoint of a browser, and
+// what was written to that side. The call's mutex guards it.
 type end struct {
-	side     offeranswer.Side
-	profile  offeranswer.Profile
-	terminal *terminal
-	logger   *slog.Logger
+	side    offeranswer.Side
+	profile offeranswer.Profile
+	address netip.Addr // ours, as descriptions have it
+	logger  *slog.Logger
+	own     func(netip.AddrPort) bool
 
-	web   *webrtc.Endpoint // profile WebRTC
-	phone *legacy.Endpoint // profile RTP
-	next  *legacy.Endpoint // for an offer that is not answered yet, see follow
-	own   func(netip.AddrPort) bool
+	web   *webrtc.Endpoint // profile WebRTC; phones have endpoints in their streams
+	demux *demux           // its sink
+	party string           // what tells one browser from another
 
 	sessionID, version uint64
 	cname, stream      string
-	party              string                   // what tells one remote party from another
 	last               string                   // the last text written, whatever became of it
 	agreed             *offeranswer.Description // the last one agreed on
 }
@@ -39,27 +38,36 @@ func (e *end) identify() {
 }
 
 // transport is the part of our descriptions for this side that both kinds of
-// exchange share.
-func (e *end) transport() offeranswer.Transport {
+// exchange share; phone is which of a line's sockets they name.
+func (e *end) transport(streams []*stream, phone func(*line) *legacy.Endpoint) offeranswer.Transport {
 	t := offeranswer.Transport{
-		Profile:   e.profile,
+		Profile: e.profile, Address: e.address,
 		SessionID: e.sessionID, Version: e.version,
-		Previous: e.agreed,
-		SSRC:     e.terminal.out.ssrc, CNAME: e.cname, Stream: e.stream, Track: "audio",
+		Previous: e.agreed, CNAME: e.cname, Stream: e.stream,
 	}
-	if e.phone != nil {
-		t.Address, t.Port = e.phone.Address(), e.phone.Port()
-		return t
+	if e.web != nil {
+		t.Candidates, t.Lite, t.Fingerprint = e.web.Candidates(), true, e.web.Fingerprint()
+		t.Address = t.Candidates[0].Address.Addr()
 	}
-	first := e.web.Candidates()[0].Address
-	t.Address, t.Port = first.Addr(), first.Port()
-	t.Candidates, t.Lite, t.Fingerprint = e.web.Candidates(), true, e.web.Fingerprint()
+	for i, s := range streams {
+		line := offeranswer.Line{SSRC: s.bridge.ends[e.side].out.ssrc, Track: s.track}
+		if e.web != nil {
+			line.Address, line.Port = t.Address, t.Candidates[0].Address.Port()
+		} else {
+			p := phone(&s.lines[e.side])
+			line.Address, line.Port = p.Address(), p.Port()
+			if i == 0 {
+				t.Address = line.Address
+			}
+		}
+		t.Lines = append(t.Lines, line)
+	}
 	return t
 }
 
 // offering is our transport for an offer to this side.
-func (e *end) offering() offeranswer.Transport {
-	t := e.transport()
+func (e *end) offering(streams []*stream) offeranswer.Transport {
+	t := e.transport(streams, (*line).present)
 	if e.web != nil {
 		c := e.web.Offering()
 		t.Ufrag, t.Pwd = c.Ufrag, c.Pwd
@@ -67,17 +75,15 @@ func (e *end) offering() offeranswer.Transport {
 	return t
 }
 
-// answering is our transport for an answer to this side's offer m, and with
+// answering is our transport for an answer to this side's offer in x, and with
 // what credentials to connect.
-func (e *end) answering(m *offeranswer.Media) (offeranswer.Transport, webrtc.Remote, error) {
-	t := e.transport()
-	if e.next != nil {
-		t.Address, t.Port = e.next.Address(), e.next.Port()
-	}
+func (e *end) answering(x *exchange) (offeranswer.Transport, webrtc.Remote, error) {
+	t := e.transport(x.streams, (*line).coming)
 	if e.web == nil {
 		return t, webrtc.Remote{}, nil
 	}
-	remote, err := e.remote(m)
+	m := &x.Offer.Media[x.tagged()]
+	remote, err := remoteOf(m)
 	if err != nil {
 		return t, remote, err
 	}
@@ -105,8 +111,8 @@ func (e *end) answering(m *offeranswer.Media) (offeranswer.Transport, webrtc.Rem
 	return t, remote, nil
 }
 
-// remote is what a section says about the browser's transport.
-func (e *end) remote(m *offeranswer.Media) (webrtc.Remote, error) {
+// remoteOf is what a section says about the browser's transport.
+func remoteOf(m *offeranswer.Media) (webrtc.Remote, error) {
 	fingerprint, err := m.Fingerprint()
 	if err != nil {
 		return webrtc.Remote{}, err
@@ -114,34 +120,39 @@ func (e *end) remote(m *offeranswer.Media) (webrtc.Remote, error) {
 	return webrtc.Remote{Ufrag: m.ICE.Ufrag, Pwd: m.ICE.Pwd, Fingerprint: fingerprint}, nil
 }
 
-// connect lets the party in that section m, an offer or an answer, describes.
-// moved tells that it is another one than before, or elsewhere.
-func (e *end) connect(m *offeranswer.Media, remote webrtc.Remote) (moved bool, err error) {
-	if e.web != nil {
-		moved = e.party != "" && e.party != remote.Ufrag
-		e.party = remote.Ufrag
-		return moved, e.web.Connect(remote)
+// connectWeb lets the browser in that remote describes. moved tells that it is
+// another one than before.
+func (e *end) connectWeb(remote webrtc.Remote) (moved bool, err error) {
+	moved = e.party != "" && e.party != remote.Ufrag
+	e.party = remote.Ufrag
+	return moved, e.web.Connect(remote)
+}
+
+// connectPhone tells a line where the phone is whose section m is, an offer or
+// an answer; nil: nowhere. moved tells that it is elsewhere than before.
+func (e *end) connectPhone(l *line, m *offeranswer.Media) (moved bool) {
+	var rtp, rtcp netip.AddrPort
+	if m != nil {
+		rtp = e.target(l, m.RTP())
+		moved = l.party != "" && l.party != rtp.String()
+		l.party = rtp.String()
 	}
-	rtp := e.target(m.RTP())
-	moved = e.party != "" && e.party != rtp.String()
-	e.party = rtp.String()
-	var rtcp netip.AddrPort // where there is no RTP there are no reports either
-	if rtp.IsValid() {
-		rtcp = e.target(m.RTCP())
+	if rtp.IsValid() { // where there is no RTP there are no reports either
+		rtcp = e.target(l, m.RTCP())
 	}
-	e.phone.SetRemote(rtp, rtcp)
-	return moved, nil
+	l.phone.SetRemote(rtp, rtcp)
+	return moved
 }
 
 // target lets an address through that packets may be sent to. A forbidden one
 // is as good as none: the call stands and that side hears nothing, as with a
 // phone behind a firewall.
-func (e *end) target(to netip.AddrPort) netip.AddrPort {
+func (e *end) target(l *line, to netip.AddrPort) netip.AddrPort {
 	if !to.IsValid() || to.Port() == 0 {
 		return netip.AddrPort{}
 	}
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	if !offeranswer.MaySend(to, e.phone.Address()) || e.own(to) {
+	if !offeranswer.MaySend(to, l.phone.Address()) || e.own(to) {
 		e.logger.Warn("media target refused", "remote", to)
 		return netip.AddrPort{}
 	}
@@ -162,37 +173,14 @@ func (e *end) write(d *offeranswer.Description) []byte {
 	return text
 }
 
-// path returns the two ends of the way that RTP takes.
-func (e *end) path() (local, remote netip.AddrPort) {
+// path returns the two ends of the way that RTP of a stream takes.
+func (e *end) path(s *stream) (local, remote netip.AddrPort) {
 	if e.web != nil {
 		return e.web.Addresses()
 	}
-	return netip.AddrPortFrom(e.phone.Address(), e.phone.Port()), e.phone.Remote()
-}
-
-// close releases the endpoint.
-func (e *end) close() {
-	switch {
-	case e.web != nil:
-		e.web.Close()
-	case e.phone != nil:
-		e.phone.Close()
+	phone := s.lines[e.side].phone
+	if phone == nil {
+		return netip.AddrPort{}, netip.AddrPort{}
 	}
-	e.dropNext()
-}
-
-// dropNext gives up the sockets of an offer that nobody has answered.
-func (e *end) dropNext() {
-	if e.next != nil {
-		e.next.Close()
-		e.next = nil
-	}
-}
-
-// rejected counts the packets of strangers, forgeries and replays.
-func (e *end) rejected() uint64 {
-	if e.web != nil {
-		return e.web.Stats().Rejected
-	}
-	return e.phone.Stats().Rejected
+	return netip.AddrPortFrom(phone.Address(), phone.Port()), phone.Remote()
 }

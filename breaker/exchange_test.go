@@ -32,7 +32,7 @@ func (s *setup) silent(from offeranswer.Side) {
 	}()
 	s.eventually("unwanted packets", func() bool {
 		now, _ := s.b.Call(s.id)
-		return now.Sides[from].Unwanted >= before.Sides[from].Unwanted+10
+		return now.Streams[0].Sides[from].Unwanted >= before.Streams[0].Sides[from].Unwanted+10
 	})
 	for {
 		select {
@@ -172,7 +172,7 @@ func (s *setup) rejected(side offeranswer.Side) uint64 {
 	s.b.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ends[side].rejected()
+	return c.rejected(c.streams()[0], side)
 }
 
 func TestForksOfBrowsers(t *testing.T) {
@@ -232,7 +232,7 @@ func TestRejectedReofferChangesNothing(t *testing.T) {
 		s.parties[side].setDirection("sendrecv")
 		s.bothFlow()
 	}
-	broken := strings.Replace(string(s.parties[0].offer()), "0 8 101", "3", 1)
+	broken := strings.Replace(string(s.parties[0].offer()), "0 8 101", "101", 1)
 	if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, []byte(broken), s.legs); !errors.Is(err, offeranswer.ErrNoCommonCodec) {
 		t.Errorf("got %v, want ErrNoCommonCodec", err)
 	}
@@ -299,8 +299,8 @@ func TestPayloadTypesAreTranslated(t *testing.T) {
 			t.Errorf("%s sends %d: got %d, want %d", test.from, test.in, got.PayloadType, test.want)
 		}
 	}
-	if stats, _ := b.Call(s.id); stats.Codec != "opus" {
-		t.Errorf("codec %q, want opus", stats.Codec)
+	if stats, _ := b.Call(s.id); stats.Streams[0].Codec != "opus" {
+		t.Errorf("codec %q, want opus", stats.Streams[0].Codec)
 	}
 	before, _ := b.Call(s.id)
 	p := s.packet(offeranswer.Callee, "not agreed")
@@ -308,7 +308,7 @@ func TestPayloadTypesAreTranslated(t *testing.T) {
 	s.parties[offeranswer.Callee].send(p)
 	s.eventually("unwanted", func() bool {
 		now, _ := b.Call(s.id)
-		return now.Sides[1].Unwanted == before.Sides[1].Unwanted+1
+		return now.Streams[0].Sides[1].Unwanted == before.Streams[0].Sides[1].Unwanted+1
 	})
 }
 

@@ -83,7 +83,7 @@ func (s *setup) reportsPass() {
 	for side, p := range s.parties {
 		s.eventually(fmt.Sprintf("a report to the %s", offeranswer.Side(side)), func() bool {
 			s.flows(offeranswer.Side(side).Other())
-			s.b.sendReports([]*call{c}, c.bridge.began.Add(c.bridge.age()))
+			s.b.sendReports([]*call{c}, c.began.Add(c.age()))
 			select {
 			case <-p.rtcpIn():
 				return true
@@ -92,7 +92,7 @@ func (s *setup) reportsPass() {
 			}
 		})
 		raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{
-			{SSRC: c.bridge.ends[side].out.ssrc, TotalLost: 7},
+			{SSRC: c.streams()[0].bridge.ends[side].out.ssrc, TotalLost: 7},
 		}}})
 		if err != nil {
 			s.t.Fatal(err)
@@ -100,7 +100,7 @@ func (s *setup) reportsPass() {
 		p.sendReport(raw)
 		s.eventually("the report to be read", func() bool {
 			stats, _ := s.b.Call(s.id)
-			return stats.Sides[side].TheirLost == 7
+			return stats.Streams[0].Sides[side].TheirLost == 7
 		})
 	}
 }
@@ -143,9 +143,9 @@ func TestFamilyOfARejectedOffer(t *testing.T) {
 	if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, s.parties[offeranswer.Caller].offer(), s.legs); err != nil {
 		t.Fatal(err)
 	}
-	callee.formats = gsm
+	callee.formats = digits
 	if _, err := b.Answer(t.Context(), s.id, offeranswer.Callee, callee.answer()); err == nil {
-		t.Fatal("GSM was agreed on")
+		t.Fatal("an answer without a codec was agreed on")
 	}
 	callee.formats = pcmu
 	s.parties[offeranswer.Caller] = caller

@@ -7,8 +7,8 @@ import (
 	"webrtc2sip/internal/offeranswer"
 )
 
-// TestBridgeIdle moves the bridge's birth into the past instead of waiting.
-func TestBridgeIdle(t *testing.T) {
+// TestCallIdle moves the call's birth into the past instead of waiting.
+func TestCallIdle(t *testing.T) {
 	packet, size := template(t, 7)
 	advance(packet, 7, 1)
 	report := []byte{0x80, rtcpReceiverReport, 0, 1, 0, 0, 0, 7}
@@ -25,18 +25,23 @@ func TestBridgeIdle(t *testing.T) {
 	for _, test := range tests {
 		for side := range 2 {
 			t.Run(test.name+" of the "+offeranswer.Side(side).String(), func(t *testing.T) {
-				b := newBridge()
-				for i := range b.ends {
-					b.ends[i].route = *newRoute(false, [128]uint8{0: offeranswer.NoPayload})
+				c := &call{began: time.Now().Add(-time.Hour)}
+				var streams []*stream
+				for range 2 { // heard on the second, the first is silent
+					b := newBridge(c.began, true)
+					for i := range b.ends {
+						b.ends[i].route = *newRoute(false, [128]uint8{0: offeranswer.NoPayload})
+					}
+					streams = append(streams, &stream{bridge: b})
 				}
-				b.began = b.began.Add(-time.Hour)
-				test.receive(&b.ends[side])
-				b.began = b.began.Add(-time.Minute)
+				c.live.Store(&streams)
+				test.receive(&streams[1].bridge.ends[side])
+				c.began = c.began.Add(-time.Minute)
 				want := time.Hour + time.Minute
 				if test.hears {
 					want = time.Minute
 				}
-				if got := b.idle(); got < want || got > want+wait {
+				if got := c.idle(); got < want || got > want+wait {
 					t.Errorf("idle for %v, want %v", got, want)
 				}
 			})

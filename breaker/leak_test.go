@@ -119,7 +119,7 @@ func TestRTCPReachesBothSides(t *testing.T) {
 	for side, p := range s.parties {
 		s.eventually(fmt.Sprintf("a report to the %s", offeranswer.Side(side)), func() bool {
 			s.flows(offeranswer.Side(side).Other())
-			b.sendReports([]*call{c}, c.bridge.began.Add(c.bridge.age()))
+			b.sendReports([]*call{c}, c.began.Add(c.age()))
 			select {
 			case raw := <-p.rtcpIn():
 				return raw[1] == rtcpSenderReport

@@ -26,7 +26,8 @@ const (
 // packets with one key stream (RFC 3711 §9.1). It belongs to the loop, except
 // for the counters.
 type outgoing struct {
-	ssrc uint32
+	ssrc  uint32
+	talks bool // audio: the marker begins a talkspurt; in video it ends a picture
 
 	started bool
 	source  uint32 // SSRC of the packets now forwarded
@@ -45,6 +46,7 @@ type outgoing struct {
 	packets      atomic.Uint32 // as sender reports count: modulo 2^32
 	octets       atomic.Uint32
 	position     atomic.Uint64 // of the last packet: timestamp<<32 | 16.16 seconds
+	synced       atomic.Uint64 // likewise, by the source's own clock; 0: unknown
 	clockRate    atomic.Uint32
 	droppedStale atomic.Uint64
 }
@@ -94,8 +96,8 @@ func (o *outgoing) start(h *header) {
 }
 
 // splice lets h follow what was sent last: the next number, and a timestamp
-// later by the time that has passed. The marker says that a talkspurt begins,
-// at which jitter buffers adapt (RFC 3551 §4.1).
+// later by the time that has passed. The marker of audio says that a talkspurt
+// begins, at which jitter buffers adapt (RFC 3551 §4.1).
 func (o *outgoing) splice(h *header, at time.Duration, clockRate uint32) {
 	gap := uint32((at - o.highestAt).Seconds() * float64(clockRate))
 	gap = max(gap, clockRate/50) // at least a packet of 20 ms
@@ -103,7 +105,8 @@ func (o *outgoing) splice(h *header, at time.Duration, clockRate uint32) {
 	o.sequenceOffset = o.highest + 1 - h.sequence
 	o.timestampOffset = o.timestamp + gap - h.timestamp
 	o.highestIn = h.sequence - 1
-	h.marker = true
+	h.marker = h.marker || o.talks
+	o.synced.Store(0)
 }
 
 // unsent marks a sequence number as sent, unless it was or is too old to tell.

@@ -82,7 +82,7 @@ func TestOutgoing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			o := outgoing{ssrc: 0xc0ffee}
+			o := outgoing{ssrc: 0xc0ffee, talks: true}
 			var before header
 			for i, p := range test.packets {
 				o.realign = o.realign || p.realign

@@ -83,9 +83,11 @@ type prepared struct {
 func (b *Breaker) sendReports(due []*call, now time.Time) {
 	batches := make(map[*worker][]prepared)
 	for _, c := range due {
-		for side := range c.bridge.ends {
-			if p := c.report(offeranswer.Side(side), now); p != nil {
-				batches[c.worker] = append(batches[c.worker], prepared{&c.bridge.ends[side], p})
+		for _, s := range c.streams() {
+			for side := range s.bridge.ends {
+				if p := s.report(offeranswer.Side(side), c.cnames[side], now); p != nil {
+					batches[c.worker] = append(batches[c.worker], prepared{&s.bridge.ends[side], p})
+				}
 			}
 		}
 	}
@@ -102,13 +104,14 @@ func (b *Breaker) sendReports(due []*call, now time.Time) {
 	}
 }
 
-// report makes the report for one side, nil as long as there is nothing to say.
-func (c *call) report(side offeranswer.Side, now time.Time) []byte {
-	t := &c.bridge.ends[side]
+// report makes the report for one side of a stream, nil as long as there is
+// nothing to say.
+func (s *stream) report(side offeranswer.Side, cname string, now time.Time) []byte {
+	t := &s.bridge.ends[side]
 	if !t.in.known.Load() && t.out.packets.Load() == 0 {
 		return nil
 	}
-	p, err := c.reporters[side].report(&t.in, &t.out, c.cnames[side], now.Sub(c.bridge.began), now)
+	p, err := s.reporters[side].report(&t.in, &t.out, cname, now.Sub(s.bridge.began), now)
 	if err != nil {
 		return nil // a report of ours always marshals
 	}

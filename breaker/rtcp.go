@@ -9,19 +9,27 @@ import (
 
 // RTCP packet types, RFC 3550 §12.1.
 const (
-	rtcpSenderReport   = 200
-	rtcpReceiverReport = 201
-	reportBlockLen     = 24
+	rtcpSenderReport    = 200
+	rtcpReceiverReport  = 201
+	rtcpPayloadFeedback = 206 // RFC 4585 §6.1
+	reportBlockLen      = 24
 )
 
 // reportSpare is the room that SRTCP needs behind a report of ours.
 const reportSpare = 64
 
-// readRTCP takes the statistics out of a compound packet that an endpoint has
-// received. Everything else in it, BYE above all, has no effect: on the plain
-// side anybody on the path can write one, and calls end by signalling. p is
-// foreign; nothing outside it is read, and nothing kept.
-func (in *incoming) readRTCP(p []byte, ourSSRC uint32, at time.Duration, now time.Time) {
+// reportReader finds the stream that a report is about: by the source it is
+// from, or by ours that it is on. nil: none of the call's.
+type reportReader interface {
+	bySource(ssrc uint32) *terminal
+	byOurs(ssrc uint32) *terminal
+}
+
+// readRTCP takes the statistics and the requests for keyframes out of a compound
+// packet that an endpoint has received. Everything else in it, BYE above all,
+// has no effect: on the plain side anybody on the path can write one, and calls
+// end by signalling. p is foreign; nothing outside it is read, and nothing kept.
+func readRTCP(p []byte, of reportReader, at time.Duration, now time.Time) {
 	for len(p) >= 8 {
 		if p[0]>>6 != 2 {
 			return
@@ -30,32 +38,45 @@ func (in *incoming) readRTCP(p []byte, ourSSRC uint32, at time.Duration, now tim
 		if size < 8 || size > len(p) {
 			return
 		}
-		in.readReport(p[:size], ourSSRC, at, now)
+		switch p[1] {
+		case rtcpSenderReport, rtcpReceiverReport:
+			readReport(p[:size], of, at, now)
+		case rtcpPayloadFeedback:
+			readFeedback(p[:size], of, at)
+		}
 		p = p[size:]
 	}
 }
 
-func (in *incoming) readReport(p []byte, ourSSRC uint32, at time.Duration, now time.Time) {
+func readReport(p []byte, of reportReader, at time.Duration, now time.Time) {
 	blocks := p[8:]
-	switch p[1] {
-	case rtcpSenderReport:
+	if p[1] == rtcpSenderReport {
 		if len(p) < 28 {
 			return
 		}
-		middle := binary.BigEndian.Uint32(p[10:])
-		in.lastSR.Store(uint64(middle)<<32 | uint64(fixed32(at)))
-		in.lastSROf.Store(binary.BigEndian.Uint32(p[4:]))
+		if t := of.bySource(binary.BigEndian.Uint32(p[4:])); t != nil {
+			t.senderReport(p, at)
+		}
 		blocks = p[28:]
-	case rtcpReceiverReport:
-	default:
-		return
 	}
 	for n := int(p[0] & 0x1f); n > 0 && len(blocks) >= reportBlockLen; n-- {
-		if binary.BigEndian.Uint32(blocks) == ourSSRC {
-			in.readBlock(blocks[:reportBlockLen], now)
+		if t := of.byOurs(binary.BigEndian.Uint32(blocks)); t != nil {
+			t.in.readBlock(blocks[:reportBlockLen], now)
 		}
 		blocks = blocks[reportBlockLen:]
 	}
+}
+
+// senderReport keeps when it came, for our next report, and what time the
+// source's timestamps mean, for the reports on the stream that they go into.
+func (t *terminal) senderReport(p []byte, at time.Duration) {
+	source, ntp := binary.BigEndian.Uint32(p[4:]), binary.BigEndian.Uint64(p[8:])
+	t.in.lastSR.Store(uint64(uint32(ntp>>16))<<32 | uint64(fixed32(at)))
+	t.in.lastSROf.Store(source)
+	if t.clock == nil || t.peer == nil || ntp == 0 { // a source without a clock says 0
+		return
+	}
+	t.peer.out.sync(source, binary.BigEndian.Uint32(p[16:]), t.clock.at(ntp, at), at)
 }
 
 // readBlock keeps what the other party says about our stream (RFC 3550 §6.4.1).
@@ -142,9 +163,37 @@ func (r *reporter) block(in *incoming, at time.Duration) rtcp.ReceptionReport {
 	return b
 }
 
-// timestampAt extrapolates the stream's timestamp to the time of a report.
+// timestampAt extrapolates the stream's timestamp to the time of a report: by
+// what the source says of its clock, else from when its last packet came.
 func (o *outgoing) timestampAt(at time.Duration) uint32 {
-	position := o.position.Load()
-	elapsed := uint64(fixed32(at) - uint32(position))
-	return uint32(position>>32) + uint32(elapsed*uint64(o.clockRate.Load())>>16)
+	position := o.synced.Load()
+	if position == 0 {
+		position = o.position.Load()
+	}
+	return extrapolate(position, o.clockRate.Load(), at)
+}
+
+// extrapolate moves a position (see outgoing) to another time.
+func extrapolate(position uint64, rate uint32, at time.Duration) uint32 {
+	elapsed := int64(int32(fixed32(at) - uint32(position)))
+	return uint32(position>>32) + uint32(elapsed*int64(rate)>>16)
+}
+
+// maxSkew is how far the clock of a source may be from when its packets come.
+// More is a report that is wrong, as some phones send them.
+const maxSkew = 2 * time.Second
+
+// sync takes over that the source had the timestamp when at was made; arrived
+// is now.
+func (o *outgoing) sync(source, timestamp uint32, made, arrived time.Duration) {
+	rate := o.clockRate.Load()
+	if !o.started || o.source != source || o.realign || rate == 0 {
+		return
+	}
+	position := uint64(timestamp+o.timestampOffset)<<32 | uint64(fixed32(made))
+	skew := int32(extrapolate(position, rate, arrived) - extrapolate(o.position.Load(), rate, arrived))
+	if limit := int32(int64(rate) * int64(maxSkew/time.Second)); skew > limit || skew < -limit {
+		position = 0
+	}
+	o.synced.Store(position)
 }

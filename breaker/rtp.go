@@ -52,6 +52,12 @@ func (h header) put(p []byte) []byte {
 	first := p[0] & 0xe0 // version and padding; no extension, no CSRC
 	p = p[h.length-rtpHeaderLen:]
 	p[0] = first
+	h.write(p)
+	return p
+}
+
+// write puts all but the first octet.
+func (h header) write(p []byte) {
 	p[1] = h.payloadType
 	if h.marker {
 		p[1] |= 0x80
@@ -59,5 +65,52 @@ func (h header) put(p []byte) []byte {
 	binary.BigEndian.PutUint16(p[2:], h.sequence)
 	binary.BigEndian.PutUint32(p[4:], h.timestamp)
 	binary.BigEndian.PutUint32(p[8:], h.ssrc)
+}
+
+const (
+	oneOctetForm  = 0xbede // RFC 8285 §4.2
+	extensionsLen = 8      // of one extension of one octet, with padding
+)
+
+// putWith is put with one header extension of one octet. It has room: p came
+// with at least one itself.
+func (h header) putWith(p []byte, id, value uint8) []byte {
+	first := p[0]&0xe0 | 0x10
+	p = p[h.length-rtpHeaderLen-extensionsLen:]
+	p[0] = first
+	h.write(p)
+	binary.BigEndian.PutUint16(p[rtpHeaderLen:], oneOctetForm)
+	binary.BigEndian.PutUint16(p[rtpHeaderLen+2:], 1)
+	p[rtpHeaderLen+4], p[rtpHeaderLen+5], p[rtpHeaderLen+6], p[rtpHeaderLen+7] = id<<4, value, 0, 0
 	return p
+}
+
+// findExtension returns the value of a header extension of one-octet form in p,
+// a packet that parseRTP has found good (RFC 8285 §4.2).
+func findExtension(p []byte, id uint8) (value []byte, ok bool) {
+	at := rtpHeaderLen + 4*int(p[0]&0x0f)
+	if p[0]&0x10 == 0 || len(p) < at+4 || binary.BigEndian.Uint16(p[at:]) != oneOctetForm {
+		return nil, false
+	}
+	size := 4 * int(binary.BigEndian.Uint16(p[at+2:]))
+	block := p[at+4:]
+	if size > len(block) {
+		return nil, false
+	}
+	block = block[:size]
+	for len(block) > 0 {
+		if block[0] == 0 { // padding
+			block = block[1:]
+			continue
+		}
+		found, length := block[0]>>4, 2+int(block[0]&0x0f)
+		if found == 15 || length > len(block) {
+			return nil, false
+		}
+		if found == id {
+			return block[1:length], true
+		}
+		block = block[length:]
+	}
+	return nil, false
 }

@@ -107,13 +107,13 @@ func TestIncoming(t *testing.T) {
 }
 
 func TestReports(t *testing.T) {
-	var n incoming
-	out := outgoing{ssrc: 0xaa}
+	from := terminal{out: outgoing{ssrc: 0xaa}}
+	n, out := &from.in, &from.out
 	var r reporter
 	now := time.Date(2026, 1, 2, 3, 4, 5, 500_000_000, time.UTC)
 	build := func(at time.Duration) []rtcp.Packet {
 		t.Helper()
-		raw, err := r.report(&n, &out, "name", at, now.Add(at))
+		raw, err := r.report(n, out, "name", at, now.Add(at))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.readRTCP(theirs, 0xaa, 2*time.Second, now)
+	readRTCP(theirs, &from, 2*time.Second, now)
 	block := rtcp.ReceptionReport{SSRC: 0xbb, FractionLost: 2 * 256 / 12, TotalLost: 2, LastSequenceNumber: 111, LastSenderReport: 0x33445566, Delay: 1 << 16}
 	want = []rtcp.Packet{&rtcp.SenderReport{
 		SSRC: 0xaa, NTPTime: ntpTime(now.Add(3 * time.Second)), RTPTime: h.timestamp + 2*8000, PacketCount: 1, OctetCount: 160,
@@ -188,19 +188,22 @@ func TestReadRTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var n incoming
-	n.readRTCP(raw, 0xaa, 0, now)
+	reader := terminal{out: outgoing{ssrc: 0xaa}}
+	n := &reader.in
+	readRTCP(raw, &reader, 0, now)
 	if n.theirLost.Load() != 77 || n.theirFraction.Load() != 9 || n.theirJitter.Load() != 80 {
 		t.Errorf("got %d, %d, %d", n.theirLost.Load(), n.theirFraction.Load(), n.theirJitter.Load())
 	}
 	if got := time.Duration(n.roundTrip.Load()).Round(time.Millisecond); got != 50*time.Millisecond {
 		t.Errorf("round trip %v, want 50ms", got)
 	}
-	var other incoming
+	cut := terminal{out: outgoing{ssrc: 0xaa}}
+	other := &cut.in
 	for size := range raw {
-		other.readRTCP(raw[:size], 0xaa, 0, now) // cut anywhere
+		readRTCP(raw[:size], &cut, 0, now) // cut anywhere
 	}
-	other.readRTCP(raw, 0xee, 0, now)
+	cut.out.ssrc = 0xee
+	readRTCP(raw, &cut, 0, now)
 	if other.theirLost.Load() != 77 && other.theirLost.Load() != 0 {
 		t.Errorf("got %d", other.theirLost.Load())
 	}
@@ -212,12 +215,13 @@ func FuzzReadRTCP(f *testing.F) {
 	f.Add(binary.BigEndian.AppendUint32(nil, 0x80c9ffff))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		before := bytes.Clone(p)
-		var n incoming
-		n.readRTCP(p, 0xaa, time.Second, time.Unix(1e9, 0))
+		b := newBridge(time.Unix(1e9, 0), false)
+		b.ends[0].out.ssrc, b.ends[0].clock = 0xaa, new(sourceClock)
+		readRTCP(p, &b.ends[0], time.Second, time.Unix(1e9, 0))
 		if !bytes.Equal(p, before) {
 			t.Error("packet changed")
 		}
-		if trip := n.roundTrip.Load(); trip < 0 || trip > int64(16*time.Second) {
+		if trip := b.ends[0].in.roundTrip.Load(); trip < 0 || trip > int64(16*time.Second) {
 			t.Errorf("round trip of %d", trip)
 		}
 	})

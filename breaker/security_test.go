@@ -314,9 +314,9 @@ func TestForbiddenTargets(t *testing.T) {
 			c := b.calls[s.id]
 			sent := make(chan uint64)
 			if err := c.worker.wire.Do(func() {
-				c.ends[1].phone.SendRTP(make([]byte, 172, 256))
-				c.ends[1].phone.SendRTCP(make([]byte, 28, 256))
-				sent <- c.ends[1].phone.Stats().Sent
+				c.streams()[0].lines[1].phone.SendRTP(make([]byte, 172, 256))
+				c.streams()[0].lines[1].phone.SendRTCP(make([]byte, 28, 256))
+				sent <- c.streams()[0].lines[1].phone.Stats().Sent
 			}); err != nil {
 				t.Fatal(err)
 			}

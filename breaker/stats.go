@@ -52,11 +52,20 @@ type SideStats struct {
 	Unwanted uint64
 }
 
+// StreamStats are the figures of one stream of a call, a carried m-line.
+type StreamStats struct {
+	Kind  string       // "audio" or "video"
+	Codec string       // the last that was agreed on; "": none ever was
+	Ended bool         // removed by a re-offer
+	Sides [2]SideStats // indexed by offeranswer.Side
+}
+
 // CallStats are the figures of one call.
 type CallStats struct {
-	Age   time.Duration
-	Codec string
-	Sides [2]SideStats // indexed by offeranswer.Side
+	Age time.Duration
+	// Streams that the call has now, in the order in which they came up, those
+	// of an offer without an answer among them; then the ones that have ended.
+	Streams []StreamStats
 }
 
 // Call returns the figures of a call so far, false if there is none of that id.
@@ -71,21 +80,30 @@ func (b *Breaker) Call(id string) (CallStats, bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stats := CallStats{Age: c.bridge.age(), Codec: c.codec}
-	for side := range stats.Sides {
-		stats.Sides[side] = c.stats(offeranswer.Side(side))
+	stats := CallStats{Age: c.age()}
+	for _, s := range c.streams() {
+		stats.Streams = append(stats.Streams, c.streamStats(s))
 	}
+	stats.Streams = append(stats.Streams, c.ended...)
 	return stats, true
 }
 
-// stats adds what the endpoint knows; c.mu is held.
-func (c *call) stats(side offeranswer.Side) SideStats {
-	s := c.bridge.ends[side].stats()
-	if e := c.ends[side]; e != nil {
-		s.Profile = e.profile
-		s.Local, s.Remote = e.path()
+func (c *call) streamStats(s *stream) StreamStats {
+	figures := StreamStats{Kind: s.kind, Codec: s.codec}
+	for side := range figures.Sides {
+		figures.Sides[side] = c.stats(s, offeranswer.Side(side))
 	}
-	return s
+	return figures
+}
+
+// stats adds what the endpoint knows; c.mu is held.
+func (c *call) stats(s *stream, side offeranswer.Side) SideStats {
+	n := s.bridge.ends[side].stats()
+	if e := c.ends[side]; e != nil {
+		n.Profile = e.profile
+		n.Local, n.Remote = e.path(s)
+	}
+	return n
 }
 
 // Idle returns for how long neither side of a call has sent RTP or RTCP that its
@@ -101,7 +119,16 @@ func (b *Breaker) Idle(id string) (time.Duration, bool) {
 	if c == nil {
 		return 0, false
 	}
-	return c.bridge.idle(), true
+	return c.idle(), true
+}
+
+// idle is the time since any stream has heard anything.
+func (c *call) idle() time.Duration {
+	var heard time.Duration
+	for _, s := range c.streams() {
+		heard = max(heard, s.bridge.heard())
+	}
+	return c.age() - heard
 }
 
 // stats reads the counters of one end of a bridge, on any goroutine.

@@ -16,7 +16,7 @@ import (
 func (s *setup) expectPath(local, remote netip.AddrPort) {
 	s.t.Helper()
 	stats, _ := s.b.Call(s.id)
-	if got := stats.Sides[offeranswer.Caller]; got.Local != local || got.Remote != remote {
+	if got := stats.Streams[0].Sides[offeranswer.Caller]; got.Local != local || got.Remote != remote {
 		s.t.Errorf("media passes from %s to %s, want %s to %s", got.Remote, got.Local, remote, local)
 	}
 }
@@ -30,7 +30,7 @@ func TestCallStats(t *testing.T) {
 	}
 	toCallee, toCaller := s.exchange(offeranswer.Caller)
 	stats, ok := b.Call(s.id)
-	if !ok || stats.Sides[0].Remote.IsValid() || stats.Sides[0].SSRC != 0 || stats.Sides[0].HighestSequence != 0 {
+	if !ok || stats.Streams[0].Sides[0].Remote.IsValid() || stats.Streams[0].Sides[0].SSRC != 0 || stats.Streams[0].Sides[0].HighestSequence != 0 {
 		t.Errorf("got %+v before the first packet", stats)
 	}
 	s.connect(toCaller, toCallee)
@@ -44,9 +44,9 @@ func TestCallStats(t *testing.T) {
 	}
 	s.eventually("the packets", func() bool {
 		stats, _ = b.Call(s.id)
-		return stats.Sides[offeranswer.Callee].Received == 9 && stats.Sides[offeranswer.Caller].Sent == 9
+		return stats.Streams[0].Sides[offeranswer.Callee].Received == 9 && stats.Streams[0].Sides[offeranswer.Caller].Sent == 9
 	})
-	ours := stats.Sides[offeranswer.Caller].OurSSRC
+	ours := stats.Streams[0].Sides[offeranswer.Caller].OurSSRC
 	now := time.Now()
 	report, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: caller.ssrc, Reports: []rtcp.ReceptionReport{{
 		SSRC: ours, TotalLost: 2, Jitter: 80,
@@ -58,24 +58,24 @@ func TestCallStats(t *testing.T) {
 	s.eventually("the report", func() bool {
 		caller.sendReport(report) // again, since our end of the handshake may be the later one to be done
 		stats, _ = b.Call(s.id)
-		return stats.Sides[offeranswer.Caller].TheirLost > 0
+		return stats.Streams[0].Sides[offeranswer.Caller].TheirLost > 0
 	})
-	if trip := stats.Sides[offeranswer.Caller].RoundTrip; trip < 400*time.Millisecond || trip > 500*time.Millisecond+wait {
+	if trip := stats.Streams[0].Sides[offeranswer.Caller].RoundTrip; trip < 400*time.Millisecond || trip > 500*time.Millisecond+wait {
 		t.Errorf("round trip of %v, want half a second", trip)
 	}
 
 	to := audioOf(t, toCallee)
-	want := CallStats{Codec: "PCMU", Sides: [2]SideStats{
+	want := CallStats{Streams: []StreamStats{{Kind: "audio", Codec: "PCMU", Sides: [2]SideStats{
 		{
 			Profile: offeranswer.WebRTC, Local: audioOf(t, toCaller).ICE.Candidates[0].Address, Remote: caller.addr(),
 			OurSSRC: ours, Sent: 9, SentOctets: 9 * 21, TheirLost: 2, TheirJitter: 10 * time.Millisecond,
 		},
 		{
 			Profile: offeranswer.RTP, Local: to.RTP(), Remote: callee.addr(),
-			SSRC: callee.ssrc, OurSSRC: stats.Sides[1].OurSSRC, HighestSequence: 1010, ClockRate: 8000,
+			SSRC: callee.ssrc, OurSSRC: stats.Streams[0].Sides[1].OurSSRC, HighestSequence: 1010, ClockRate: 8000,
 			Received: 9, Octets: 9 * 21, Lost: 1,
 		},
-	}}
+	}}}}
 	measured := cmpopts.IgnoreFields(SideStats{}, "Jitter", "RoundTrip")
 	if diff := cmp.Diff(want, stats, measured, cmpopts.IgnoreFields(CallStats{}, "Age"), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

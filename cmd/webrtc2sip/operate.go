@@ -47,7 +47,16 @@ func (r reporter) Summarize(call, callID string) {
 	if !ok {
 		return
 	}
-	for _, s := range stats.Sides {
+	for i, stream := range stats.Streams {
+		if i > 0 && stream.Codec == "" {
+			continue // offered, and refused
+		}
+		r.report(callID, stream)
+	}
+}
+
+func (r reporter) report(callID string, stream breaker.StreamStats) {
+	for _, s := range stream.Sides {
 		r.metrics.MediaEnded(s.Received, s.Octets, uint64(max(s.Lost, 0)))
 		if s.Profile == offeranswer.WebRTC && s.Received+s.Sent == 0 {
 			continue // it never came to be

@@ -5,103 +5,187 @@ import (
 	"slices"
 )
 
-// MakeAnswer makes the answer to give to the offerer. offer is what the
-// offerer sent, sent what [MakeOffer] made of it for the other side, answer
-// what the other side said to that; t is our endpoint of the offerer's side.
-// The result has the sections of offer in their number and order; all but the
-// audio section are refused. It may be called again with another answer to the
-// same offer (forks, early media).
+// MakeAnswer makes the answer to give to the offerer of x. answer is what the
+// other side said to x.Sent; t is our endpoint of the offerer's side, with one
+// [Line] for each of x.Places. The result has the sections of the offer in
+// their number and order; those that are not carried, or that the other side
+// has refused, are refused. accepted tells of each place whether it is in use
+// now. It may be called again with another answer to the same offer (forks,
+// early media).
 //
-// Errors: ErrNoOffer (offer or sent is nil), ErrNotAcceptable (the answerer
-// refused the audio section, answered in another profile, or cannot be
-// reached), ErrNoCommonCodec, ErrMalformed (ICE credentials that are none).
-func MakeAnswer(offer, sent, answer *Description, t Transport) (*Description, error) {
-	if offer == nil || sent == nil {
-		return nil, ErrNoOffer
+// Errors: ErrNoOffer (x holds none), and where no section is left in use
+// ErrNotAcceptable (all refused, answered in another profile, or out of reach),
+// ErrNoCommonCodec or ErrMalformed (ICE credentials that are none).
+func MakeAnswer(x Exchange, answer *Description, t Transport) (d *Description, accepted []bool, err error) {
+	if x.Offer == nil || x.Sent == nil {
+		return nil, nil, ErrNoOffer
 	}
-	at, ok := offer.Audio()
-	if !ok {
-		return nil, fmt.Errorf("offer without active audio: %w", ErrNotAcceptable)
+	if answer == nil {
+		return nil, nil, fmt.Errorf("no answer: %w", ErrNotAcceptable)
 	}
-	offered := &offer.Media[at]
-	answered, pairs, err := readAnswer(sent, answer)
+	read, err := x.read(answer)
 	if err != nil {
-		return nil, fmt.Errorf("answer: %w", err)
+		return nil, nil, fmt.Errorf("answer: %w", err)
 	}
-	if t.Setup == SetupUnset {
-		t.Setup = offered.Setup.Answer()
+	d = t.description(answer)
+	d.Media = make([]Media, len(x.Offer.Media))
+	for i := range x.Offer.Media {
+		d.Media[i] = x.Offer.Media[i].refused()
 	}
-	m, err := t.answerSection(offered, answered)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pairs {
-		f := p.offered
-		f.FMTP = p.answered.FMTP // a party states what it can receive itself
-		m.Formats = append(m.Formats, f)
-	}
-
-	d := t.description(answer)
-	d.Media = make([]Media, 0, len(offer.Media))
-	for i := range offer.Media {
-		if i == at {
-			d.Media = append(d.Media, m)
+	accepted = make([]bool, len(x.Places))
+	for k, p := range x.Places {
+		if read[k].section == nil {
 			continue
 		}
-		d.Media = append(d.Media, offer.Media[i].refused())
+		m, err := t.answerSection(&x.Offer.Media[p.Offered], read[k], k)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.Media[p.Offered], accepted[k] = m, true
 	}
-	// A BUNDLE group needs rtcp-mux (RFC 9143 §9.3), which phones get none of.
-	if m.RTCPMux && m.Mid != "" && slices.Contains(offer.Bundle, m.Mid) {
-		d.Bundle = []string{m.Mid}
-	}
-	return d, nil
+	x.finish(d, accepted)
+	return d, accepted, nil
 }
 
-// readAnswer returns the audio section of an answer to sent, and its formats
+// answered is one section of an answer, nil if it is refused, and its formats
 // beside those that were offered.
-func readAnswer(sent, answer *Description) (*Media, []pair, error) {
-	at, ok := sent.Audio()
-	if !ok || answer == nil || at >= len(answer.Media) {
-		return nil, nil, fmt.Errorf("no section for the audio: %w", ErrNotAcceptable)
+type answered struct {
+	section *Media
+	pairs   []pair
+}
+
+// read looks for the places of the exchange in an answer.
+func (x *Exchange) read(answer *Description) ([]answered, error) {
+	out := make([]answered, len(x.Places))
+	var first error
+	base := -1
+	for k, p := range x.Places {
+		a, err := x.readSection(answer, p)
+		switch {
+		case err != nil:
+			if first == nil {
+				first = err
+			}
+			continue
+		case base < 0:
+			base = p.Sent
+		case a.section.Profile() == WebRTC && !answer.bundles(base, p.Sent):
+			continue // it has no transport for that one (RFC 9143 §7.3.3)
+		}
+		out[k] = a
 	}
-	m := &answer.Media[at]
-	if m.Kind != "audio" || !m.Active() {
-		return nil, nil, fmt.Errorf("audio refused: %w", ErrNotAcceptable)
+	if base < 0 {
+		return nil, first
 	}
-	if m.Profile() != sent.Media[at].Profile() {
-		return nil, nil, fmt.Errorf("%s answered to %s: %w", m.Profile(), sent.Media[at].Profile(), ErrNotAcceptable)
+	return out, nil
+}
+
+// readSection reads one section of an answer.
+func (x *Exchange) readSection(answer *Description, p Place) (answered, error) {
+	sent := &x.Sent.Media[p.Sent]
+	if p.Sent >= len(answer.Media) {
+		return answered{}, fmt.Errorf("no section for the %s: %w", sent.Kind, ErrNotAcceptable)
+	}
+	m := &answer.Media[p.Sent]
+	if m.Kind != sent.Kind || !m.Active() {
+		return answered{}, fmt.Errorf("%s refused: %w", sent.Kind, ErrNotAcceptable)
+	}
+	if m.Profile() != sent.Profile() {
+		return answered{}, fmt.Errorf("%s answered to %s: %w", m.Profile(), sent.Profile(), ErrNotAcceptable)
 	}
 	if err := m.check(); err != nil {
-		return nil, nil, err
+		return answered{}, err
 	}
 	if m.Profile() == WebRTC && m.Setup == ActPass {
 		// The answerer has to choose (RFC 5763 §5).
-		return nil, nil, fmt.Errorf("setup:actpass in an answer: %w", ErrNotAcceptable)
+		return answered{}, fmt.Errorf("setup:actpass in an answer: %w", ErrNotAcceptable)
 	}
-	pairs := pairFormats(sent.Media[at].Formats, m.Formats)
-	if !slices.ContainsFunc(pairs, func(p pair) bool { return !p.offered.IsTelephoneEvent() }) {
-		return nil, nil, ErrNoCommonCodec
+	pairs := pairSections(&x.Offer.Media[p.Offered], sent, m)
+	if !slices.ContainsFunc(pairs, func(p pair) bool { return p.offered.CarriesMedia() }) {
+		return answered{}, ErrNoCommonCodec
 	}
-	return m, pairs, nil
+	return answered{m, pairs}, nil
 }
 
 // answerSection makes our section of an answer to offered out of what the other
-// side answered, but for the formats.
-func (t *Transport) answerSection(offered, answered *Media) (Media, error) {
+// side answered.
+func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, error) {
 	if t.Profile != offered.Profile() {
 		return Media{}, fmt.Errorf("%s endpoint for an offer of %s: %w", t.Profile, offered.Profile(), ErrNotAcceptable)
 	}
-	if t.Profile == WebRTC && (t.Setup == ActPass || t.Setup == offered.Setup) {
-		return Media{}, fmt.Errorf("setup:%s to setup:%s: %w", t.Setup, offered.Setup, ErrNotAcceptable)
+	own := *t
+	if own.Setup == SetupUnset {
+		own.Setup = offered.Setup.Answer()
 	}
-	m, err := t.section(answered)
+	if t.Profile == WebRTC && (own.Setup == ActPass || own.Setup == offered.Setup) {
+		return Media{}, fmt.Errorf("setup:%s to setup:%s: %w", own.Setup, offered.Setup, ErrNotAcceptable)
+	}
+	m, err := own.section(a.section, k)
 	if err != nil {
 		return Media{}, err
 	}
+	m.Kind = offered.Kind
 	m.Proto = offered.Proto // an answer repeats it, RFC 3264 §6
 	m.Mid = offered.Mid
-	m.Direction = answered.Direction.Limit(offered.Direction)
+	m.Direction = a.section.Direction.Limit(offered.Direction)
 	m.RTCPReducedSize = t.Profile == WebRTC && offered.RTCPReducedSize
-	t.addStreams(&m)
+	for _, p := range a.pairs {
+		f := p.offered
+		f.FMTP = p.answered.FMTP // a party states what it can receive itself
+		f.Feedback = nil
+		m.Formats = append(m.Formats, f)
+	}
+	m.answerFeedback(offered)
+	m.answerExtensions(offered, a.section)
 	return m, nil
+}
+
+// finish makes the BUNDLE group of an answer: the accepted mids of the offered
+// one, in its order (RFC 9143 §7.3). A group needs rtcp-mux (§9.3), which phones
+// get none of. The first of it has the candidates.
+func (x *Exchange) finish(d *Description, accepted []bool) {
+	in := func(mid string) bool {
+		for k, p := range x.Places {
+			if m := &d.Media[p.Offered]; accepted[k] && m.RTCPMux && m.Mid == mid {
+				return true
+			}
+		}
+		return false
+	}
+	for _, mid := range x.Offer.Bundle {
+		if mid != "" && in(mid) {
+			d.Bundle = append(d.Bundle, mid)
+		}
+	}
+	for i := range d.Media {
+		m := &d.Media[i]
+		if len(d.Bundle) == 0 || !slices.Contains(d.Bundle, m.Mid) {
+			continue
+		}
+		if m.Mid != d.Bundle[0] {
+			m.ICE.Candidates, m.ICE.EndOfCandidates = nil, false
+		}
+		if len(d.Bundle) > 1 {
+			m.acceptMid(&x.Offer.Media[i])
+		}
+	}
+}
+
+// Agreed returns x.Sent as an answer has left it: what the other side refused
+// is refused, and out of the BUNDLE group. It is [Transport.Previous] of what
+// that side is sent next. accepted comes from [MakeAnswer].
+func (x *Exchange) Agreed(answer *Description, accepted []bool) *Description {
+	d := *x.Sent
+	d.Media = slices.Clone(x.Sent.Media)
+	d.Bundle = nil
+	for k, p := range x.Places {
+		m := &d.Media[p.Sent]
+		switch {
+		case !accepted[k]:
+			*m = m.refused()
+		case slices.Contains(answer.Bundle, m.Mid) && slices.Contains(x.Sent.Bundle, m.Mid):
+			d.Bundle = append(d.Bundle, m.Mid)
+		}
+	}
+	return &d
 }

@@ -43,6 +43,10 @@ func (p *parser) attribute(value string) error {
 		m.BundleOnly = m.Port == 0
 	case "ssrc":
 		m.parseSSRC(value)
+	case "ssrc-group":
+		m.parseSSRCGroup(value)
+	case "extmap":
+		m.parseExtension(value)
 	case "msid":
 		m.parseStream(value)
 	default:
@@ -205,6 +209,23 @@ func (m *Media) parseSSRC(value string) {
 	if cname, ok := strings.CutPrefix(attribute, "cname:"); ok {
 		m.SSRCs[i].CNAME = strings.TrimSpace(cname)
 	}
+}
+
+// parseSSRCGroup reads "FID 1 2"; a group with anything but numbers is none.
+func (m *Media) parseSSRCGroup(value string) {
+	f := strings.Fields(value)
+	if len(f) < 2 || len(f) > maxPerSection || len(m.SSRCGroups) == maxPerSection {
+		return
+	}
+	g := SSRCGroup{Semantics: f[0]}
+	for _, token := range f[1:] {
+		id, err := strconv.ParseUint(token, 10, 32)
+		if err != nil {
+			return
+		}
+		g.IDs = append(g.IDs, uint32(id))
+	}
+	m.SSRCGroups = append(m.SSRCGroups, g)
 }
 
 func (m *Media) parseStream(value string) {

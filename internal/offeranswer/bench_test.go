@@ -27,25 +27,18 @@ func BenchmarkMakeOffer(b *testing.B) {
 	offer := parseFile(b, "testdata/chromium-156-video.offer.sdp")
 	b.ReportAllocs()
 	for b.Loop() {
-		sent, err := MakeOffer(offer, phoneSide())
-		if err != nil {
-			b.Fatal(err)
-		}
-		sent.Marshal()
+		mustOffer(b, offer, phoneSide()).Sent.Marshal()
 	}
 }
 
 func BenchmarkMakeAnswer(b *testing.B) {
 	offer := parseFile(b, "testdata/chromium-156-video.offer.sdp")
 	answer := parseFile(b, "testdata/chromium-156-video.answer.sdp")
-	sent, err := MakeOffer(offer, phoneSide())
-	if err != nil {
-		b.Fatal(err)
-	}
+	x := mustOffer(b, offer, phoneSide())
 	endpoint := browserSide()
 	b.ReportAllocs()
 	for b.Loop() {
-		reply, err := MakeAnswer(offer, sent, answer, endpoint)
+		reply, err := makeAnswer(x, answer, endpoint)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,9 +1,12 @@
 package offeranswer
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // staticFormats are the audio payload types that need no rtpmap
-// (RFC 3551 §6, table 4). G722 samples at 16 kHz but its clock ticks at 8
+// (RFC 3551 §6, table 4), staticVideo those of video (table 5). G722 samples at 16 kHz but its clock ticks at 8
 // (RFC 3551 §4.5.2).
 var staticFormats = map[uint8]Format{
 	0:  {Codec: "PCMU", ClockRate: 8000, Channels: 1},
@@ -25,76 +28,106 @@ var staticFormats = map[uint8]Format{
 	18: {Codec: "G729", ClockRate: 8000, Channels: 1},
 }
 
+var staticVideo = map[uint8]Format{
+	25: {Codec: "CelB", ClockRate: 90000, Channels: 1},
+	26: {Codec: "JPEG", ClockRate: 90000, Channels: 1},
+	28: {Codec: "nv", ClockRate: 90000, Channels: 1},
+	31: {Codec: "H261", ClockRate: 90000, Channels: 1},
+	32: {Codec: "MPV", ClockRate: 90000, Channels: 1},
+	34: {Codec: "H263", ClockRate: 90000, Channels: 1},
+}
+
 // staticFormat returns the format of a payload type before any rtpmap.
 func staticFormat(pt uint8, kind string) Format {
 	f := Format{}
-	if kind == "audio" {
+	switch kind {
+	case "audio":
 		f = staticFormats[pt]
+	case "video":
+		f = staticVideo[pt]
 	}
 	f.PayloadType = pt
 	return f
 }
 
-// carried are the codecs that pass the gateway.
-var carried = []Format{
-	{Codec: "opus", ClockRate: 48000, Channels: 2},
-	{Codec: "G722", ClockRate: 8000, Channels: 1},
-	{Codec: "PCMU", ClockRate: 8000, Channels: 1},
-	{Codec: "PCMA", ClockRate: 8000, Channels: 1},
-	{Codec: "telephone-event", ClockRate: 8000, Channels: 1},
-	{Codec: "telephone-event", ClockRate: 48000, Channels: 1},
-}
+// repairs are the encodings that protect a stream instead of being one. They end
+// at our endpoints, so none of them goes to the other side.
+var repairs = []string{"rtx", "red", "ulpfec", "flexfec", "flexfec-03", "parityfec"}
 
 // carriedFormats returns those formats of a section that pass the gateway, in
-// their order, without RTCP feedback. Payload types 64 to 95 stay behind: with
-// rtcp-mux their packets look like RTCP (RFC 5761 §4).
+// their order, without RTCP feedback: every encoding that has a name, since
+// packets are forwarded without being understood. Payload types 64 to 95 stay
+// behind: with rtcp-mux their packets look like RTCP (RFC 5761 §4).
 func carriedFormats(formats []Format) []Format {
 	var out []Format
 	for _, f := range formats {
-		if f.PayloadType >= 64 && f.PayloadType <= 95 {
+		if f.Codec == "" || f.isRepair() || f.PayloadType >= 64 && f.PayloadType <= 95 {
 			continue
 		}
-		if slices.ContainsFunc(carried, f.SameCodec) {
-			f.Feedback = nil
-			out = append(out, f)
-		}
+		f.Feedback = nil
+		out = append(out, f)
 	}
 	return out
 }
 
-// speaks tells whether any of the formats carries sound; telephone-event alone
-// makes no call.
-func speaks(formats []Format) bool {
-	return slices.ContainsFunc(formats, func(f Format) bool { return !f.IsTelephoneEvent() })
+func (f Format) isRepair() bool {
+	return slices.ContainsFunc(repairs, func(name string) bool { return strings.EqualFold(f.Codec, name) })
 }
 
-// pair is a format of an offer with its counterpart in the answer.
-type pair struct{ offered, answered Format }
+// CarriesMedia tells whether the format is sound or pictures by itself: neither
+// digits nor comfort noise (RFC 3389) make a call.
+func (f Format) CarriesMedia() bool {
+	return !f.IsTelephoneEvent() && !strings.EqualFold(f.Codec, "CN")
+}
 
-// pairFormats finds the offered format of each answered one, in the answer's
+// speaks tells whether any of the formats carries media.
+func speaks(formats []Format) bool { return slices.ContainsFunc(formats, Format.CarriesMedia) }
+
+// pair is a format of an offer, as it came and as it was sent on, with its
+// counterpart in the answer.
+type pair struct{ offered, sent, answered Format }
+
+// pairSections returns the formats that an exchange of three sections leaves, in
+// the answer's order. sent has those of offered that pass, in their order.
+func pairSections(offered, sent, answer *Media) []pair {
+	carried := carriedFormats(offered.Formats)
+	pairs := make([]pair, 0, len(answer.Formats))
+	for _, m := range matchFormats(sent.Formats, answer.Formats) {
+		if m.offered < len(carried) {
+			pairs = append(pairs, pair{carried[m.offered], sent.Formats[m.offered], answer.Formats[m.answered]})
+		}
+	}
+	return pairs
+}
+
+// match is a format of an offer with its counterpart in the answer, as indexes.
+type match struct{ offered, answered int }
+
+// matchFormats finds the offered format of each answered one, in the answer's
 // order. Offered formats are used once: first under the same payload type, else
-// the first one of the same codec. An answer that repeats a dynamic payload
-// type without its rtpmap, as sloppy phones do, means the offered codec.
-func pairFormats(offered, answered []Format) []pair {
-	pairs := make([]pair, 0, len(answered))
+// the first one of the same codec in the same configuration, else of the same
+// codec. An answer that repeats a dynamic payload type without its rtpmap, as
+// sloppy phones do, means the offered codec.
+func matchFormats(offered, answered []Format) []match {
+	matches := make([]match, 0, len(answered))
 	used := make([]bool, len(offered))
-	take := func(a Format, match func(Format) bool) bool {
+	take := func(answer int, fits func(Format) bool) bool {
 		for i, o := range offered {
-			if !used[i] && match(o) {
+			if !used[i] && fits(o) {
 				used[i] = true
-				pairs = append(pairs, pair{o, a})
+				matches = append(matches, match{i, answer})
 				return true
 			}
 		}
 		return false
 	}
-	for _, a := range answered {
+	for i, a := range answered {
 		same := func(o Format) bool {
 			return o.PayloadType == a.PayloadType && (a.Codec == "" || o.SameCodec(a))
 		}
-		if !take(a, same) {
-			take(a, a.SameCodec)
+		if !take(i, same) && !take(i, a.sameConfiguration) {
+			take(i, a.SameCodec)
 		}
 	}
-	return pairs
+	return matches
 }

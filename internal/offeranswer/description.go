@@ -78,8 +78,13 @@ type Media struct {
 	Setup        Setup
 
 	SSRCs []SSRC
+	// SSRCGroups are the a=ssrc-group lines (RFC 5576 §4.2).
+	SSRCGroups []SSRCGroup
 	// Streams are the a=msid lines (RFC 8830).
 	Streams []Stream
+	// Extensions are the RTP header extensions of the section (RFC 8285) that
+	// can be used both ways.
+	Extensions []Extension
 }
 
 // Format is one payload type of an RTP section.
@@ -123,6 +128,13 @@ type ICE struct {
 type SSRC struct {
 	ID    uint32
 	CNAME string
+}
+
+// SSRCGroup is one a=ssrc-group line: FID joins a source with the one that
+// repeats its packets (RFC 4588), SIM the layers of old simulcast.
+type SSRCGroup struct {
+	Semantics string
+	IDs       []uint32
 }
 
 // Stream is one a=msid line; Track may be empty (RFC 8830).

@@ -10,9 +10,10 @@
 //	offerer's side             gateway              answerer's side
 //	--------------             -------              ---------------
 //	offer  ──────────────►  Parse
-//	                        MakeOffer(offer, t)   ──────────────►  sent
-//	                        Parse                 ◄──────────────  answer
-//	       ◄──────────────  MakeAnswer(offer, sent, answer, t)
+//	                        Plan(offer, …)                            what is carried, and where
+//	                        MakeOffer(offer, places, t)  ─────────►  sent
+//	                        Parse                        ◄─────────  answer
+//	       ◄──────────────  MakeAnswer({offer, sent, places}, answer, t)
 //
 // What belongs to the media passes from side to side unchanged: codecs and
 // their fmtp, payload type numbers, ptime, bandwidth and the direction. An
@@ -26,16 +27,31 @@
 //
 // # What is carried
 //
-// The first active audio section of an offer, with the codecs opus, G722,
-// PCMU, PCMA and telephone-event. All other sections are left out of the offer
-// to the other side, and refused (port 0) in the answer, which has as many
-// sections as the offer and in its order (RFC 3264 §6). Header extensions,
-// RTCP feedback and simulcast are not carried, since the gateway ends RTCP and
-// forwards packets without them.
+// Every active audio and video section, up to [MaxStreams], with all encodings
+// that have a name: packets are forwarded without being understood, so whatever
+// both sides share passes. Everything else (data channels, fax) is left out of
+// the offer to the other side, and refused (port 0) in the answer, which has as
+// many sections as the offer and in its order (RFC 3264 §6), as is what the other
+// side lacks or refuses.
 //
-// A re-offer must keep the layout of what its receiver has seen before
-// (RFC 3264 §8: sections are never removed; RFC 9429 §5.2.2: mids are kept);
-// [Transport.Previous] carries that layout.
+// What ends at our endpoints is theirs to negotiate and crosses for nobody:
+// RTCP feedback (written under AVPF only), repair (rtx, red, fec) and header
+// extensions, but for the camera's orientation, which passes under the number of
+// each side ([ExtensionOrientation]). Offers of simulcast are answered without
+// it, which asks for one layer (RFC 8853 §5.3.2).
+//
+// # Several sections
+//
+// Towards a browser all sections share one transport: they are in one BUNDLE
+// group (RFC 9143), new ones in an offer are bundle-only, each payload type has
+// one meaning in all of them, and the mid extension tells packets apart. A
+// browser without BUNDLE gets one section, the sound before the pictures. Towards
+// a phone each section has ports of its own.
+//
+// The sections of the two sides need not have the same order: each side keeps
+// the layout that it has seen (RFC 3264 §8: sections are never removed), with
+// [Transport.Previous] and the places of the streams that there are. A refused
+// slot is used again for a section of its kind, under a new mid (RFC 9429 §5.2.2).
 //
 // # DTLS roles
 //

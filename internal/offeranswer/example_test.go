@@ -32,15 +32,22 @@ a=mid:1
 a=rtpmap:96 VP8/90000
 `, "\n", "\r\n")
 
-// A browser calls a phone.
+// A browser calls a phone, which has no camera.
 func Example() {
 	offer, err := offeranswer.Parse([]byte(browserOffer))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	sent, err := offeranswer.MakeOffer(offer, offeranswer.Transport{
-		Profile: offeranswer.RTP, Address: netip.MustParseAddr("192.0.2.1"), Port: 20000, SessionID: 1, Version: 1,
+	places, err := offeranswer.Plan(offer, nil, offeranswer.RTP, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gateway := netip.MustParseAddr("192.0.2.1")
+	sent, err := offeranswer.MakeOffer(offer, places, offeranswer.Transport{
+		Profile: offeranswer.RTP, Address: gateway, SessionID: 1, Version: 1,
+		Lines: []offeranswer.Line{{Address: gateway, Port: 20000}, {Address: gateway, Port: 20002}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -48,13 +55,15 @@ func Example() {
 	}
 	show("to the phone", sent)
 
-	answer, err := offeranswer.Parse([]byte("v=0\r\nc=IN IP4 198.51.100.9\r\nm=audio 4000 RTP/AVP 0\r\n"))
+	answer, err := offeranswer.Parse([]byte("v=0\r\nc=IN IP4 198.51.100.9\r\nm=audio 4000 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	reply, err := offeranswer.MakeAnswer(offer, sent, answer, offeranswer.Transport{
-		Profile: offeranswer.WebRTC, Address: netip.MustParseAddr("192.0.2.1"), Port: 10066, SessionID: 2, Version: 1,
+	line := offeranswer.Line{Address: gateway, Port: 10066}
+	x := offeranswer.Exchange{Offer: offer, Sent: sent, Places: places}
+	reply, _, err := offeranswer.MakeAnswer(x, answer, offeranswer.Transport{
+		Profile: offeranswer.WebRTC, Address: gateway, SessionID: 2, Version: 1, Lines: []offeranswer.Line{line, line},
 		Ufrag: "gwUf", Pwd: "gatewayPasswordOf24Chars", Lite: true, Fingerprint: fingerprint,
 	})
 	if err != nil {
@@ -65,6 +74,7 @@ func Example() {
 	// Output:
 	// to the phone:
 	//   m=audio 20000 RTP/AVP 111 0
+	//   m=video 20002 RTP/AVP 96
 	// to the browser:
 	//   m=audio 10066 UDP/TLS/RTP/SAVPF 0
 	//   m=video 0 UDP/TLS/RTP/SAVPF 96
@@ -87,8 +97,15 @@ func ExampleMakeOffer_hold() {
 		fmt.Println(err)
 		return
 	}
-	sent, err := offeranswer.MakeOffer(hold, offeranswer.Transport{
-		Profile: offeranswer.WebRTC, Address: netip.MustParseAddr("192.0.2.1"), Port: 10066, SessionID: 2, Version: 2,
+	places, err := offeranswer.Plan(hold, nil, offeranswer.WebRTC, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gateway := netip.MustParseAddr("192.0.2.1")
+	sent, err := offeranswer.MakeOffer(hold, places, offeranswer.Transport{
+		Profile: offeranswer.WebRTC, Address: gateway, SessionID: 2, Version: 2,
+		Lines: []offeranswer.Line{{Address: gateway, Port: 10066}},
 		Ufrag: "gwUf", Pwd: "gatewayPasswordOf24Chars", Lite: true, Fingerprint: fingerprint,
 	})
 	if err != nil {
@@ -110,9 +127,10 @@ func ExamplePayloadMap() {
 		}
 		return &d.Media[0]
 	}
+	// The browser's offer went on as it came.
 	sent := parse("m=audio 20000 RTP/AVP 0 126", "a=rtpmap:126 telephone-event/8000")
 	answer := parse("m=audio 4000 RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000")
-	types := offeranswer.PayloadMap(sent, answer)
+	types := offeranswer.PayloadMap(sent, sent, answer)
 	fmt.Println("digits go out as", types.ToAnswerer[126], "and come in as", types.FromAnswerer[101])
 	// Output: digits go out as 101 and come in as 126
 }

@@ -31,15 +31,15 @@ func TestMakeOfferRefuses(t *testing.T) {
 	}{
 		{"no section", mustParse(t, text("v=0")), ErrNotAcceptable},
 		{"audio refused", mustParse(t, phone("m=audio 0 RTP/AVP 0")), ErrNotAcceptable},
-		{"video alone", mustParse(t, phone("m=video 4000 RTP/AVP 96", "a=rtpmap:96 VP8/90000")), ErrNotAcceptable},
+		{"unknown video", mustParse(t, phone("m=video 4000 RTP/AVP 96")), ErrNoCommonCodec},
+		{"repair alone", mustParse(t, phone("m=video 4000 RTP/AVP 96", "a=rtpmap:96 RTX/90000")), ErrNoCommonCodec},
 		{"fax", mustParse(t, phone("m=audio 0 RTP/AVP 0", "m=image 4000 udptl t38")), ErrNotAcceptable},
 		{"SDES", mustParse(t, phone("m=audio 4000 RTP/SAVP 0")), ErrNotAcceptable},
 		{"host name", mustParse(t, phone("m=audio 4000 RTP/AVP 0", "c=IN IP4 phone.example")), ErrNotAcceptable},
 		{"no address", mustParse(t, text("v=0", "m=audio 4000 RTP/AVP 0")), ErrNotAcceptable},
-		{"no common codec", mustParse(t, phone("m=audio 4000 RTP/AVP 18 3 13")), ErrNoCommonCodec},
+		{"comfort noise alone", mustParse(t, phone("m=audio 4000 RTP/AVP 13")), ErrNoCommonCodec},
 		{"telephone-event alone", mustParse(t, phone("m=audio 4000 RTP/AVP 101", "a=rtpmap:101 telephone-event/8000")), ErrNoCommonCodec},
 		{"payload type of RTCP", mustParse(t, phone("m=audio 4000 RTP/AVP 72", "a=rtpmap:72 PCMU/8000")), ErrNoCommonCodec},
-		{"opus of another rate", mustParse(t, phone("m=audio 4000 RTP/AVP 96", "a=rtpmap:96 opus/16000/1")), ErrNoCommonCodec},
 		{"no fingerprint", browserOffer(t, fingerprint, ""), ErrNotAcceptable},
 		{"two fingerprints", browserOffer(t, fingerprint, fingerprint+other), ErrNotAcceptable},
 		{"weak fingerprint", browserOffer(t, fingerprint, "a=fingerprint:sha-1 3B:3C:2D:3D:B9:9F:50:A1:58:72:0F:A1:FE:4D:95:BB:9F:FE:EC:9B\r\n"), ErrNotAcceptable},
@@ -54,23 +54,24 @@ func TestMakeOfferRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if d, err := MakeOffer(test.offer, phoneSide()); !errors.Is(err, test.want) {
+			if d, err := makeOffer(test.offer, phoneSide()); !errors.Is(err, test.want) {
 				t.Errorf("got %+v, %v, want %v", d, err, test.want)
 			}
 		})
 	}
 	unsupported := phoneSide()
 	unsupported.Profile = Unsupported
-	if _, err := MakeOffer(browserOffer(t), unsupported); !errors.Is(err, ErrNotAcceptable) {
+	if _, err := makeOffer(browserOffer(t), unsupported); !errors.Is(err, ErrNotAcceptable) {
 		t.Errorf("unsupported endpoint: got %v, want %v", err, ErrNotAcceptable)
 	}
 }
 
 func TestMakeOfferWritesRTCPPortOnlyIfUnusual(t *testing.T) {
+	offer := browserOffer(t)
 	for _, test := range []struct{ port, want uint16 }{{0, 0}, {20001, 0}, {20007, 20007}} {
-		endpoint := phoneSide()
-		endpoint.RTCPPort = test.port
-		sent, err := MakeOffer(browserOffer(t), endpoint)
+		endpoint := withLines(phoneSide(), 1)
+		endpoint.Lines[0].RTCPPort = test.port
+		sent, err := MakeOffer(offer, []Place{{}}, endpoint)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,29 +85,28 @@ func TestMakeOfferWritesRTCPPortOnlyIfUnusual(t *testing.T) {
 func TestMakeOfferBandwidth(t *testing.T) {
 	offer := mustParse(t, text("v=0", "c=IN IP4 198.51.100.9", "b=CT:200", "b=YZ:3", "t=0 0",
 		"m=audio 4000 RTP/AVP 0", "b=AS:80", "b=TIAS:64000", "b=RS:0", "b=RR:0"))
-	sent, err := MakeOffer(offer, browserSide())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]Bandwidth{{"CT", 200}}, sent.Bandwidth); diff != "" {
+	x := mustOffer(t, offer, browserSide())
+	if diff := cmp.Diff([]Bandwidth{{"CT", 200}}, x.Sent.Bandwidth); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]Bandwidth{{"AS", 80}, {"TIAS", 64000}}, sent.Media[0].Bandwidth); diff != "" {
+	if diff := cmp.Diff([]Bandwidth{{"AS", 80}, {"TIAS", 64000}}, x.Sent.Media[0].Bandwidth); diff != "" {
 		t.Errorf("section (-want +got):\n%s", diff)
 	}
 }
 
-func TestMakeOfferTakesTheActiveAudioSection(t *testing.T) {
-	offer := mustParse(t, phone("m=audio 0 RTP/AVP 0", "m=video 4002 RTP/AVP 96", "m=audio 4004 RTP/AVP 8", "m=audio 4006 RTP/AVP 0"))
-	sent, err := MakeOffer(offer, browserSide())
-	if err != nil {
-		t.Fatal(err)
+// What is inactive, unknown or no media stays behind, and is refused.
+func TestMakeOfferCarriesTheActiveSections(t *testing.T) {
+	offer := mustParse(t, phone("m=audio 0 RTP/AVP 0", "m=video 4002 RTP/AVP 96", "m=audio 4004 RTP/AVP 8", "m=image 4005 udptl t38", "m=audio 4006 RTP/AVP 0"))
+	x := mustOffer(t, offer, browserSide())
+	want := []string{
+		"group:BUNDLE 0 1",
+		"m=audio 10066 UDP/TLS/RTP/SAVPF 8", "mid:0", "sendrecv",
+		"m=audio 0 UDP/TLS/RTP/SAVPF 0", "mid:1", "sendrecv", "bundle-only",
 	}
-	if len(sent.Media) != 1 || sent.Media[0].Formats[0].Codec != "PCMA" {
-		t.Errorf("offer: got\n%s", sent.Marshal())
+	if diff := cmp.Diff(want, layoutOf(x.Sent)); diff != "" {
+		t.Errorf("offer (-want +got):\n%s", diff)
 	}
-	answer := mustParse(t, parseFile(t, "testdata/sipp-static.answer.sdp").Marshal())
-	reply, err := MakeAnswer(offer, sent, answer, phoneSide())
+	reply, err := makeAnswer(x, parseFile(t, "testdata/sipp-static.answer.sdp"), phoneSide())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestMakeOfferTakesTheActiveAudioSection(t *testing.T) {
 	for _, m := range reply.Media {
 		ports = append(ports, m.Port)
 	}
-	if diff := cmp.Diff([]uint16{0, 0, 20000, 0}, ports); diff != "" {
+	if diff := cmp.Diff([]uint16{0, 0, 20000, 0, 0}, ports); diff != "" {
 		t.Errorf("ports of the answer (-want +got):\n%s", diff)
 	}
 }
@@ -123,11 +123,8 @@ func TestMakeOfferTakesTheActiveAudioSection(t *testing.T) {
 // side's description looks like.
 func TestMakeOfferKeepsThePreviousLayout(t *testing.T) {
 	browser := parseFile(t, "testdata/chromium-156-video.offer.sdp")
-	toPhone, err := MakeOffer(browser, phoneSide())
-	if err != nil {
-		t.Fatal(err)
-	}
-	previous, err := MakeAnswer(browser, toPhone, parseFile(t, "testdata/chromium-156-video.answer.sdp"), browserSide())
+	toPhone := mustOffer(t, browser, phoneSide())
+	previous, err := makeAnswer(toPhone, parseFile(t, "testdata/chromium-156-video.answer.sdp"), browserSide())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +154,7 @@ func TestMakeOfferKeepsThePreviousLayout(t *testing.T) {
 		}},
 		{"audio refused before", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1",
 			"a=group:BUNDLE 0", "m=audio 0 UDP/TLS/RTP/SAVPF 8", "a=mid:0")), browserSide(), []string{
-			"group:BUNDLE 0", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:0", "sendonly",
+			"group:BUNDLE 1", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:1", "sendonly",
 		}},
 		{"no audio before", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1",
 			"a=group:BUNDLE 0", "m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:0", "a=inactive")), browserSide(), []string{
@@ -173,12 +170,15 @@ func TestMakeOfferKeepsThePreviousLayout(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			endpoint := test.endpoint
 			endpoint.Previous = test.previous
-			sent, err := MakeOffer(hold, endpoint)
-			if err != nil {
-				t.Fatal(err)
+			var known []Place
+			if test.previous != nil {
+				if i, ok := test.previous.Audio(); ok {
+					known = []Place{{0, i}}
+				}
 			}
-			checkText(t, sent.Marshal())
-			if diff := cmp.Diff(test.want, layoutOf(sent)); diff != "" {
+			x := mustOffer(t, hold, endpoint, known...)
+			checkText(t, x.Sent.Marshal())
+			if diff := cmp.Diff(test.want, layoutOf(x.Sent)); diff != "" {
 				t.Errorf("layout (-want +got):\n%s", diff)
 			}
 		})
@@ -192,7 +192,7 @@ func layoutOf(d *Description) []string {
 	var lines []string
 	for _, line := range strings.Split(string(d.Marshal()), "\r\n") {
 		name := strings.TrimPrefix(line, "a=")
-		for _, keep := range []string{"m=", "group", "mid", "sendrecv", "sendonly", "recvonly", "inactive"} {
+		for _, keep := range []string{"m=", "group", "mid", "sendrecv", "sendonly", "recvonly", "inactive", "bundle-only"} {
 			if name == keep || strings.HasPrefix(name, keep+":") || keep == "m=" && strings.HasPrefix(line, keep) {
 				lines = append(lines, name)
 			}
@@ -203,43 +203,39 @@ func layoutOf(d *Description) []string {
 
 func TestMakeAnswerRefuses(t *testing.T) {
 	offer := browserOffer(t)
-	sent, err := MakeOffer(offer, phoneSide())
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := mustOffer(t, offer, phoneSide())
 	good := mustParse(t, phone("m=audio 4000 RTP/AVP 0"))
 	atBrowser := parseFile(t, "testdata/sipp-static.answer.sdp")
 	fromPhone := mustParse(t, phone("m=audio 4000 RTP/AVP 0"))
-	toBrowser, err := MakeOffer(fromPhone, browserSide())
-	if err != nil {
-		t.Fatal(err)
-	}
+	toBrowser := mustOffer(t, fromPhone, browserSide())
 	actpass := mustParse(t, []byte(strings.Replace(string(atBrowser.Marshal()), "setup:active", "setup:actpass", 1)))
 	phoneEnd, sameRole := phoneSide(), browserSide()
 	sameRole.Setup = ActPass
 	tests := []struct {
-		name                string
-		offer, sent, answer *Description
-		endpoint            Transport
-		want                error
+		name     string
+		x        Exchange
+		answer   *Description
+		endpoint Transport
+		want     error
 	}{
-		{"no offer", nil, nil, good, browserSide(), ErrNoOffer},
-		{"nothing sent", offer, nil, good, browserSide(), ErrNoOffer},
-		{"no answer", offer, sent, nil, browserSide(), ErrNotAcceptable},
-		{"no section", offer, sent, mustParse(t, text("v=0")), browserSide(), ErrNotAcceptable},
-		{"refused", offer, sent, mustParse(t, phone("m=audio 0 RTP/AVP 0")), browserSide(), ErrNotAcceptable},
-		{"video in its place", offer, sent, mustParse(t, phone("m=video 4000 RTP/AVP 0")), browserSide(), ErrNotAcceptable},
-		{"other profile", offer, sent, atBrowser, browserSide(), ErrNotAcceptable},
-		{"host name", offer, sent, mustParse(t, phone("m=audio 4000 RTP/AVP 0", "c=IN IP4 phone.example")), browserSide(), ErrNotAcceptable},
-		{"other codec", offer, sent, mustParse(t, phone("m=audio 4000 RTP/AVP 18")), browserSide(), ErrNoCommonCodec},
-		{"telephone-event alone", offer, sent, mustParse(t, phone("m=audio 4000 RTP/AVP 126")), browserSide(), ErrNoCommonCodec},
-		{"endpoint of another profile", offer, sent, good, phoneEnd, ErrNotAcceptable},
-		{"undecided role of ours", offer, sent, good, sameRole, ErrNotAcceptable},
-		{"undecided role of theirs", fromPhone, toBrowser, actpass, phoneEnd, ErrNotAcceptable},
+		{"no offer", Exchange{}, good, browserSide(), ErrNoOffer},
+		{"nothing sent", Exchange{Offer: offer}, good, browserSide(), ErrNoOffer},
+		{"no answer", x, nil, browserSide(), ErrNotAcceptable},
+		{"no section", x, mustParse(t, text("v=0")), browserSide(), ErrNotAcceptable},
+		{"refused", x, mustParse(t, phone("m=audio 0 RTP/AVP 0")), browserSide(), ErrNotAcceptable},
+		{"video in its place", x, mustParse(t, phone("m=video 4000 RTP/AVP 0")), browserSide(), ErrNotAcceptable},
+		{"other profile", x, atBrowser, browserSide(), ErrNotAcceptable},
+		{"host name", x, mustParse(t, phone("m=audio 4000 RTP/AVP 0", "c=IN IP4 phone.example")), browserSide(), ErrNotAcceptable},
+		{"other codec", x, mustParse(t, phone("m=audio 4000 RTP/AVP 18")), browserSide(), ErrNoCommonCodec},
+		{"telephone-event alone", x, mustParse(t, phone("m=audio 4000 RTP/AVP 126")), browserSide(), ErrNoCommonCodec},
+		{"comfort noise alone", x, mustParse(t, phone("m=audio 4000 RTP/AVP 13")), browserSide(), ErrNoCommonCodec},
+		{"endpoint of another profile", x, good, phoneEnd, ErrNotAcceptable},
+		{"undecided role of ours", x, good, sameRole, ErrNotAcceptable},
+		{"undecided role of theirs", toBrowser, actpass, phoneEnd, ErrNotAcceptable},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if d, err := MakeAnswer(test.offer, test.sent, test.answer, test.endpoint); !errors.Is(err, test.want) {
+			if d, err := makeAnswer(test.x, test.answer, test.endpoint); !errors.Is(err, test.want) {
 				t.Errorf("got %+v, %v, want %v", d, err, test.want)
 			}
 		})
@@ -260,15 +256,12 @@ func TestMakeAnswerDirection(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.offered.String()+" "+test.answered.String(), func(t *testing.T) {
 			offer := browserOffer(t, "a=sendrecv", "a="+test.offered.String())
-			sent, err := MakeOffer(offer, phoneSide())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := sent.Media[0].Direction; got != test.offered {
+			x := mustOffer(t, offer, phoneSide())
+			if got := x.Sent.Media[0].Direction; got != test.offered {
 				t.Errorf("offered: got %v, want %v", got, test.offered)
 			}
 			answer := mustParse(t, phone("m=audio 4000 RTP/AVP 0", "a="+test.answered.String()))
-			reply, err := MakeAnswer(offer, sent, answer, browserSide())
+			reply, err := makeAnswer(x, answer, browserSide())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -297,13 +290,10 @@ func TestMakeAnswerSetup(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.offered+" "+test.own.String(), func(t *testing.T) {
 			offer := browserOffer(t, "setup:actpass", "setup:"+test.offered)
-			sent, err := MakeOffer(offer, phoneSide())
-			if err != nil {
-				t.Fatal(err)
-			}
+			x := mustOffer(t, offer, phoneSide())
 			endpoint := browserSide()
 			endpoint.Setup = test.own
-			reply, err := MakeAnswer(offer, sent, mustParse(t, phone("m=audio 4000 RTP/AVP 0")), endpoint)
+			reply, err := makeAnswer(x, mustParse(t, phone("m=audio 4000 RTP/AVP 0")), endpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,10 +307,7 @@ func TestMakeAnswerSetup(t *testing.T) {
 // The browser hears the numbers it offered whatever the phone numbers.
 func TestMakeAnswerKeepsOfferedPayloadTypes(t *testing.T) {
 	offer := browserOffer(t)
-	sent, err := MakeOffer(offer, phoneSide())
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := mustOffer(t, offer, phoneSide())
 	tests := []struct {
 		name   string
 		answer []byte
@@ -337,7 +324,7 @@ func TestMakeAnswerKeepsOfferedPayloadTypes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			reply, err := MakeAnswer(offer, sent, mustParse(t, test.answer), browserSide())
+			reply, err := makeAnswer(x, mustParse(t, test.answer), browserSide())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -380,7 +367,7 @@ func TestPayloadMap(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			p := PayloadMap(offered, &mustParse(t, test.answer).Media[0])
+			p := PayloadMap(offered, offered, &mustParse(t, test.answer).Media[0])
 			if diff := cmp.Diff(test.to, negotiated(p.ToAnswerer)); diff != "" {
 				t.Errorf("to the answerer (-want +got):\n%s", diff)
 			}
@@ -411,18 +398,15 @@ func TestMakeLeavesItsArgumentsAlone(t *testing.T) {
 		HostCandidate(netip.MustParseAddrPort("[2001:db8::1]:10066"), 1),
 	}
 	before := [2]string{string(offer.Marshal()), string(answer.Marshal())}
-	sent, err := MakeOffer(offer, phoneSide())
-	if err != nil {
-		t.Fatal(err)
-	}
-	reply, err := MakeAnswer(offer, sent, answer, endpoint)
+	x := mustOffer(t, offer, phoneSide())
+	reply, err := makeAnswer(x, answer, endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := len(reply.Media[0].ICE.Candidates); got != 2 {
 		t.Errorf("candidates: got %d, want 2", got)
 	}
-	for _, d := range []*Description{sent, reply} {
+	for _, d := range []*Description{x.Sent, reply} {
 		for i := range d.Media {
 			for j := range d.Media[i].Formats {
 				d.Media[i].Formats[j].Codec = "changed"

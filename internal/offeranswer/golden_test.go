@@ -19,13 +19,10 @@ func browserSide() Transport {
 	return Transport{
 		Profile:     WebRTC,
 		Address:     netip.MustParseAddr("192.0.2.1"),
-		Port:        10066,
 		SessionID:   4242424242,
 		Version:     1,
-		SSRC:        0xfeedbeef,
 		CNAME:       "c3RyZWFt",
 		Stream:      "webrtc2sip",
-		Track:       "audio",
 		Ufrag:       "gwUf",
 		Pwd:         "gatewayPasswordOf24Chars",
 		Lite:        true,
@@ -37,10 +34,51 @@ func phoneSide() Transport {
 	return Transport{
 		Profile:   RTP,
 		Address:   netip.MustParseAddr("192.0.2.1"),
-		Port:      20000,
 		SessionID: 2424242424,
 		Version:   1,
 	}
+}
+
+var tracks = []string{"audio", "video", "third", "fourth", "fifth", "sixth", "seventh", "eighth"}
+
+// withLines gives an endpoint what differs from stream to stream: a browser's
+// has one port for all, a phone's one pair for each.
+func withLines(t Transport, streams int) Transport {
+	t.Lines = nil
+	for k := range streams {
+		line := Line{Address: t.Address, Port: 20000 + 2*uint16(k), SSRC: 0xfeedbeef + uint32(k), Track: tracks[k]}
+		if t.Profile == WebRTC {
+			line.Port = 10066
+		}
+		t.Lines = append(t.Lines, line)
+	}
+	return t
+}
+
+// makeOffer plans an exchange and makes its offer; known are the places of
+// streams that are there already.
+func makeOffer(offer *Description, t Transport, known ...Place) (Exchange, error) {
+	places, err := Plan(offer, known, t.Profile, t.Previous)
+	if err != nil {
+		return Exchange{}, err
+	}
+	x := Exchange{Offer: offer, Places: places}
+	x.Sent, err = MakeOffer(offer, places, withLines(t, len(places)))
+	return x, err
+}
+
+func mustOffer(t testing.TB, offer *Description, to Transport, known ...Place) Exchange {
+	t.Helper()
+	x, err := makeOffer(offer, to, known...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func makeAnswer(x Exchange, answer *Description, t Transport) (*Description, error) {
+	d, _, err := MakeAnswer(x, answer, withLines(t, len(x.Places)))
+	return d, err
 }
 
 func TestGolden(t *testing.T) {
@@ -56,14 +94,11 @@ func TestGolden(t *testing.T) {
 			if offer.Profile() == RTP {
 				toOfferer, toAnswerer = toAnswerer, toOfferer
 			}
-			sent, err := MakeOffer(offer, toAnswerer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			compareGolden(t, base+".sent.sdp", sent)
+			x := mustOffer(t, offer, toAnswerer)
+			compareGolden(t, base+".sent.sdp", x.Sent)
 
 			answer := parseFile(t, base+".answer.sdp")
-			reply, err := MakeAnswer(offer, sent, answer, toOfferer)
+			reply, err := makeAnswer(x, answer, toOfferer)
 			if err != nil {
 				t.Fatal(err)
 			}

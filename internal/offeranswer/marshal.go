@@ -73,6 +73,9 @@ func (w *writer) media(m *Media, session netip.Addr) {
 	if m.Mid != "" {
 		w.line("a=mid:", m.Mid)
 	}
+	for _, e := range m.Extensions {
+		w.line("a=extmap:", strconv.Itoa(int(e.ID)), " ", e.URI)
+	}
 	if m.overRTP() {
 		w.line("a=", m.Direction.String())
 	}
@@ -83,12 +86,23 @@ func (w *writer) media(m *Media, session netip.Addr) {
 	w.flag(m.RTCPReducedSize, "rtcp-rsize")
 	w.flag(m.BundleOnly, "bundle-only")
 	w.formats(m)
+	w.sources(m)
+	w.candidates(m)
+}
+
+func (w *writer) sources(m *Media) {
+	for _, g := range m.SSRCGroups {
+		*w = append(*w, "a=ssrc-group:"+g.Semantics...)
+		for _, id := range g.IDs {
+			*w = strconv.AppendUint(append(*w, ' '), uint64(id), 10)
+		}
+		w.line()
+	}
 	for _, s := range m.SSRCs {
 		if s.CNAME != "" {
 			w.line("a=ssrc:", strconv.FormatUint(uint64(s.ID), 10), " cname:", s.CNAME)
 		}
 	}
-	w.candidates(m)
 }
 
 func (w *writer) formats(m *Media) {

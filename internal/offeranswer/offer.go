@@ -1,91 +1,117 @@
 package offeranswer
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 )
 
+// Exchange is one offer with what was made of it.
+type Exchange struct {
+	// Offer is what the offerer sent, Sent what [MakeOffer] made of it for the
+	// other side.
+	Offer, Sent *Description
+	// Places are those of the carried sections, from [Plan].
+	Places []Place
+}
+
 // MakeOffer makes the offer to give to the other side out of an offer that one
-// side sent; t is our endpoint of the other side. Only the section of
-// [Description.Audio] is carried, with the formats of it that the gateway
-// knows, under their payload types. Errors: ErrNotAcceptable (no audio, no
-// address, no fingerprint, an unsupported profile), ErrNoCommonCodec,
-// ErrMalformed (ICE credentials that are none).
-func MakeOffer(offer *Description, t Transport) (*Description, error) {
-	i, ok := offer.Audio()
-	if !ok {
-		return nil, fmt.Errorf("offer without active audio: %w", ErrNotAcceptable)
-	}
-	from := &offer.Media[i]
-	if err := from.check(); err != nil {
-		return nil, fmt.Errorf("offer: %w", err)
-	}
-	formats := carriedFormats(from.Formats)
-	if !speaks(formats) {
-		return nil, fmt.Errorf("offer: %w", ErrNoCommonCodec)
-	}
+// side sent. places come from [Plan]; t is our endpoint of the other side, with
+// one [Line] for each of them. Sections of the other side's previous
+// description that are no place of a stream are repeated as refused.
+// ErrNotAcceptable: t is of a profile that cannot be written.
+func MakeOffer(offer *Description, places []Place, t Transport) (*Description, error) {
 	if t.Setup == SetupUnset {
 		t.Setup = ActPass
 	}
-	m, err := t.section(from)
-	if err != nil {
-		return nil, err
-	}
-	m.Direction = from.Direction
-	m.Formats = formats
-	m.RTCPReducedSize = t.Profile == WebRTC // RFC 9429 §5.2.1
-	t.addStreams(&m)
-
 	d := t.description(offer)
-	d.Media = t.layOut(&m)
-	if m.Mid != "" && (t.Previous == nil || len(t.Previous.Bundle) > 0) {
-		d.Bundle = []string{m.Mid}
+	d.Media = t.slots(places)
+	for k, p := range places {
+		m, err := t.section(&offer.Media[p.Offered], k)
+		if err != nil {
+			return nil, err
+		}
+		m.Direction = offer.Media[p.Offered].Direction
+		m.Formats = carriedFormats(offer.Media[p.Offered].Formats)
+		m.RTCPReducedSize = t.Profile == WebRTC // RFC 9429 §5.2.1
+		t.settle(&m, p.Sent, d.Media)
+		m.offerFeedback()
+		d.Media[p.Sent] = m
 	}
+	if t.Profile == WebRTC {
+		renumber(d, places)
+	}
+	t.offerExtensions(offer, d, places)
+	t.bundle(d, places)
 	return d, nil
 }
 
-// layOut returns the sections of an offer: those of the previous description
-// towards that side, refused, with m in the place of its audio. m gets the mid
-// and the proto that belong there.
-func (t *Transport) layOut(m *Media) []Media {
-	m.Proto = t.proto()
-	if t.Profile == WebRTC {
-		m.Mid = "0"
-	}
-	if t.Previous == nil {
-		return []Media{*m}
-	}
-	sections := make([]Media, 0, len(t.Previous.Media)+1)
-	for i := range t.Previous.Media {
-		sections = append(sections, t.Previous.Media[i].refused())
-	}
-	place := t.Previous.audioPlace()
-	if place == len(sections) {
-		if t.Profile == WebRTC {
-			m.Mid = unusedMid(sections)
+// slots returns the sections of an offer: those of the previous description
+// towards that side, refused, and room for those that are new.
+func (t *Transport) slots(places []Place) []Media {
+	var sections []Media
+	if t.Previous != nil {
+		for i := range t.Previous.Media {
+			sections = append(sections, t.Previous.Media[i].refused())
 		}
-		return append(sections, *m)
 	}
-	before := &t.Previous.Media[place]
-	m.Mid = before.Mid
-	if before.Profile() == t.Profile {
-		m.Proto = before.Proto
+	for _, p := range places {
+		for p.Sent >= len(sections) {
+			sections = append(sections, Media{})
+		}
 	}
-	sections[place] = *m
 	return sections
 }
 
-// audioPlace returns the index of the section to use again for audio: the one
-// in use, else a refused audio section (RFC 3264 §8.1), else one past the end.
-func (d *Description) audioPlace() int {
-	if i, ok := d.Audio(); ok {
-		return i
+// settle gives m the proto and the mid that belong at its place. A slot that
+// was refused is a new section to a browser, and has a new mid (RFC 9429 §5.2.2).
+func (t *Transport) settle(m *Media, at int, sections []Media) {
+	m.Proto = t.proto()
+	before := t.previous(at)
+	if before != nil && before.Profile() == t.Profile {
+		m.Proto = before.Proto
 	}
-	if i := slices.IndexFunc(d.Media, func(m Media) bool { return m.Kind == "audio" }); i >= 0 {
-		return i
+	switch {
+	case before != nil && before.Active():
+		m.Mid = before.Mid
+	case t.Profile == WebRTC:
+		m.Mid = unusedMid(sections)
 	}
-	return len(d.Media)
+}
+
+// previous returns the section at an index of the description before, or nil.
+func (t *Transport) previous(at int) *Media {
+	if t.Previous == nil || at >= len(t.Previous.Media) {
+		return nil
+	}
+	return &t.Previous.Media[at]
+}
+
+// bundle puts the sections of an offer to a browser into one group. Those that
+// are new to it come behind the section that has the transport and say that
+// they have none without it (RFC 9143 §7.2, bundle-only): our endpoint is one.
+func (t *Transport) bundle(d *Description, places []Place) {
+	if t.Profile != WebRTC || t.Previous != nil && len(t.Previous.Bundle) == 0 {
+		return
+	}
+	var standing, added []string
+	for _, p := range places {
+		m := &d.Media[p.Sent]
+		if before := t.previous(p.Sent); before != nil && before.Active() && slices.Contains(t.Previous.Bundle, m.Mid) {
+			standing = append(standing, m.Mid)
+		} else {
+			added = append(added, m.Mid)
+		}
+	}
+	d.Bundle = slices.Concat(standing, added)
+	for _, p := range places {
+		m := &d.Media[p.Sent]
+		if m.Mid != d.Bundle[0] && !slices.Contains(standing, m.Mid) {
+			m.Port, m.BundleOnly = 0, true
+		}
+		if m.Mid != d.Bundle[0] {
+			m.ICE.Candidates, m.ICE.EndOfCandidates = nil, false
+		}
+	}
 }
 
 // unusedMid returns the lowest number that is no mid of the sections.

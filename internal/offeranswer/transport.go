@@ -11,13 +11,11 @@ type Transport struct {
 	// Profile to write; of an answer, the one that was offered.
 	Profile Profile
 
-	// Address and Port where our endpoint receives RTP, and, for WebRTC, the
-	// default candidate. Address also goes into o=.
+	// Address of our endpoint, for o= and the session's c=.
 	Address netip.Addr
-	Port    uint16
-	// RTCPPort where it receives RTCP, profile RTP only. 0 means Port + 1,
-	// which is what a description without a=rtcp says too.
-	RTCPPort uint16
+	// Lines hold what differs from stream to stream, one for each [Place] of
+	// the exchange.
+	Lines []Line
 
 	// SessionID stays the same in everything we send to one side. Version
 	// grows by one whenever what we send there changes (RFC 3264 §8); the
@@ -30,16 +28,15 @@ type Transport struct {
 	// those of the offer.
 	Previous *Description
 
-	// SSRC, CNAME, Stream and Track name the media stream that our endpoint
-	// sends (a=ssrc, a=msid); written for WebRTC.
-	SSRC          uint32
-	CNAME         string
-	Stream, Track string
+	// CNAME and Stream name what our endpoint sends (a=ssrc, a=msid): one of
+	// each for all streams of a side, so that sound and pictures are played in
+	// time with each other. Written for WebRTC.
+	CNAME, Stream string
 
 	// The rest is for WebRTC only.
 
 	// Candidates of our endpoint, all of them: they end with
-	// end-of-candidates. None: one host candidate of Address and Port.
+	// end-of-candidates. None: one host candidate of the line's address and port.
 	Candidates []Candidate
 	// Ufrag and Pwd of our ICE agent; other ones than before mean an ICE
 	// restart.
@@ -51,6 +48,20 @@ type Transport struct {
 	// Setup to write. SetupUnset: actpass in an offer, and in an answer
 	// [Setup.Answer] of what was offered.
 	Setup Setup
+}
+
+// Line is what our endpoint writes into the section of one stream.
+type Line struct {
+	// Address and Port where it receives RTP, and, for WebRTC, the default
+	// candidate. The lines of a browser all have the same.
+	Address netip.Addr
+	Port    uint16
+	// RTCPPort where it receives RTCP, profile RTP only. 0 means Port + 1,
+	// which is what a description without a=rtcp says too.
+	RTCPPort uint16
+	// SSRC of the stream that it sends, and its Track of [Transport.Stream].
+	SSRC  uint32
+	Track string
 }
 
 // description returns the session level of a description towards t's side; b=
@@ -65,31 +76,33 @@ func (t *Transport) description(from *Description) *Description {
 	}
 }
 
-// section returns our audio section: what passes from the other side's
-// section, and the transport of our endpoint. Mid, Proto, Direction, Formats
-// and streams are for the caller to set.
-func (t *Transport) section(from *Media) (Media, error) {
+// section returns our section of the k-th place: what passes from the other
+// side's section, and the transport of our endpoint. Mid, Proto, Direction and
+// Formats are for the caller to set.
+func (t *Transport) section(from *Media, k int) (Media, error) {
+	line := t.Lines[k]
 	m := Media{
-		Kind:      "audio",
-		Port:      t.Port,
-		Address:   t.Address,
+		Kind:      from.Kind,
+		Port:      line.Port,
+		Address:   line.Address,
 		Ptime:     from.Ptime,
 		MaxPtime:  from.MaxPtime,
 		Bandwidth: mediaBandwidth(from.Bandwidth),
 	}
 	switch t.Profile {
 	case RTP:
-		if t.RTCPPort != 0 && t.RTCPPort != t.Port+1 {
-			m.RTCPPort = t.RTCPPort
+		if line.RTCPPort != 0 && line.RTCPPort != line.Port+1 {
+			m.RTCPPort = line.RTCPPort
 		}
 	case WebRTC:
 		m.ICE = ICE{Ufrag: t.Ufrag, Pwd: t.Pwd, Candidates: t.Candidates, EndOfCandidates: true}
 		if len(m.ICE.Candidates) == 0 {
-			m.ICE.Candidates = []Candidate{HostCandidate(netip.AddrPortFrom(t.Address, t.Port), 0)}
+			m.ICE.Candidates = []Candidate{HostCandidate(netip.AddrPortFrom(line.Address, line.Port), 0)}
 		}
 		m.Fingerprints = []Fingerprint{t.Fingerprint}
 		m.Setup = t.Setup
 		m.RTCPMux = true
+		t.addStreams(&m, line)
 	default:
 		return Media{}, fmt.Errorf("%s endpoint: %w", t.Profile, ErrNotAcceptable)
 	}
@@ -114,15 +127,12 @@ func mediaBandwidth(lines []Bandwidth) []Bandwidth {
 // moment. RFC 9429 §5.2.1 has no msid there, but Chromium takes a description
 // without the SSRC for the end of its stream and does not play the same SSRC
 // again after the hold, so it writes both itself.
-func (t *Transport) addStreams(m *Media) {
-	if t.Profile != WebRTC {
-		return
-	}
+func (t *Transport) addStreams(m *Media, line Line) {
 	if t.Stream != "" {
-		m.Streams = []Stream{{ID: t.Stream, Track: t.Track}}
+		m.Streams = []Stream{{ID: t.Stream, Track: line.Track}}
 	}
 	if t.CNAME != "" {
-		m.SSRCs = []SSRC{{ID: t.SSRC, CNAME: t.CNAME}}
+		m.SSRCs = []SSRC{{ID: line.SSRC, CNAME: t.CNAME}}
 	}
 }
 

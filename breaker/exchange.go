@@ -1,0 +1,119 @@
+package breaker
+
+import (
+	"slices"
+
+	"webrtc2sip/breaker/webrtc"
+	"webrtc2sip/internal/offeranswer"
+)
+
+// exchange is one offer with what was made of it. Its answer may come more than
+// once.
+type exchange struct {
+	offeranswer.Exchange
+	offerer  offeranswer.Side
+	streams  []*stream // parallel to Places
+	answered bool
+}
+
+func (x *exchange) has(s *stream) bool { return slices.Contains(x.streams, s) }
+
+// tagged returns the offered section that speaks for the offerer's transport.
+func (x *exchange) tagged() int {
+	sections := make([]int, len(x.Places))
+	for k, p := range x.Places {
+		sections[k] = p.Offered
+	}
+	return x.Offer.Tagged(sections)
+}
+
+// agreement is an answer to an exchange, and the one made of it.
+type agreement struct {
+	*exchange
+	answer, made *offeranswer.Description
+	accepted     []bool // parallel to Places
+}
+
+// section returns the section of a place in the descriptions that the parties
+// wrote: nil if it was refused.
+func (a *agreement) section(k int, side offeranswer.Side) *offeranswer.Media {
+	switch {
+	case !a.accepted[k]:
+		return nil
+	case side == a.offerer:
+		return &a.Offer.Media[a.Places[k].Offered]
+	}
+	return &a.answer.Media[a.Places[k].Sent]
+}
+
+// answerer returns what the answer says about a browser's transport.
+func (a *agreement) answerer() (webrtc.Remote, error) {
+	var sections []int
+	for k, p := range a.Places {
+		if a.accepted[k] {
+			sections = append(sections, p.Sent)
+		}
+	}
+	m := &a.answer.Media[a.answer.Tagged(sections)]
+	remote, err := remoteOf(m)
+	remote.Client = m.Setup == offeranswer.Passive
+	return remote, err
+}
+
+// sources returns how the packets of one side's streams are told apart, for the
+// demultiplexer of its endpoint.
+func (a *agreement) sources(side offeranswer.Side) *sources {
+	s := &sources{}
+	for k, stream := range a.streams {
+		m := a.section(k, side)
+		if m == nil {
+			continue
+		}
+		// Of our descriptions those of this side have its own numbers.
+		ours := &a.Sent.Media[a.Places[k].Sent]
+		if side == a.offerer {
+			ours = &a.made.Media[a.Places[k].Offered]
+		}
+		s.add(&stream.bridge.ends[side], ours.Mid, ours.ExtensionID(offeranswer.ExtensionMID), m)
+	}
+	return s
+}
+
+// agree hands the payload types and directions of a stream to the loop. A
+// direction is open if its source says that it sends and its target that it
+// receives: nobody is sent what they have not agreed to (RFC 3264 §5.1, §8.4).
+// After another fork has answered, its stream is joined on to the one before,
+// even if the SSRC is the same by chance (sipp writes a constant one).
+func (c *call) agree(a *agreement, k int, moved bool) error {
+	s, p := a.streams[k], a.Places[k]
+	offerer, answerer := &s.bridge.ends[a.offerer], &s.bridge.ends[a.offerer.Other()]
+	if !a.accepted[k] {
+		return c.worker.wire.Do(func() { offerer.route.open, answerer.route.open = false, false })
+	}
+	offered, sent, answered := &a.Offer.Media[p.Offered], &a.Sent.Media[p.Sent], &a.answer.Media[p.Sent]
+	types := offeranswer.PayloadMap(offered, sent, answered)
+	forth := newRoute(offered.Direction.Sends() && answered.Direction.Receives(), types.ToAnswerer, offered)
+	back := newRoute(answered.Direction.Sends() && offered.Direction.Receives(), types.FromAnswerer, sent, answered)
+	theirs := a.made.Media[p.Offered].ExtensionID(offeranswer.ExtensionOrientation)
+	ours := answered.ExtensionID(offeranswer.ExtensionOrientation)
+	forth.orientation, back.orientation = extension{theirs, ours}, extension{ours, theirs}
+	s.codec = codecName(offered, answered, &types)
+	return c.worker.wire.Do(func() {
+		offerer.setRoute(forth)
+		answerer.setRoute(back)
+		offerer.out.realign = offerer.out.realign || moved
+	})
+}
+
+// codecName is the codec of the answer's first format that carries media.
+func codecName(offered, answered *offeranswer.Media, types *offeranswer.PayloadTypes) string {
+	for _, f := range answered.Formats {
+		to := types.FromAnswerer[f.PayloadType&0x7f]
+		for _, g := range offered.Formats {
+			if g.PayloadType == to && g.CarriesMedia() {
+				return g.Codec
+			}
+		}
+	}
+	return ""
+}
