@@ -89,10 +89,19 @@
 // here by sending the request again with the next CSeq number, and responses are
 // counted back, so that the caller's numbers and the trunk's both rise by one.
 //
+// # Digits and keyframes
+//
+// Where Media carries a call it may also take what INFO says of it: a digit, to
+// be sent as telephone-event, and a request for a keyframe (RFC 5168), to be
+// sent in RTCP. Those are answered here. The other way, [Proxy.Digit] and
+// [Proxy.AskKeyframe] send INFO in the name of one party to the other; the
+// numbers of that party's own requests are raised then, as behind a trunk.
+//
 // # What it is not
 //
 // It holds no location database (registrars do), knows no RTP, and answers for
-// no party except to refuse, to cancel and to end a dialog that is dead.
+// no party except for such INFO, to refuse, to cancel and to end a dialog that
+// is dead.
 //
 // # Concurrency
 //

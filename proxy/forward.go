@@ -16,8 +16,11 @@ type exchange struct {
 	in, out []byte // last answer (or delayed offer) that came, and what went on for it
 }
 
-// forward sends a routed request on (RFC 3261 §16.6).
+// forward sends a routed request on (RFC 3261 §16.6), unless it is for the media.
 func (p *Proxy) forward(r *routed) {
+	if p.tellsMedia(r) {
+		return
+	}
 	opens := r.req.IsInvite() && r.call == nil && tagOf(r.req.To().Params) == ""
 	if opens {
 		r.call = p.newCall(r)
@@ -66,28 +69,31 @@ func (p *Proxy) expectAnswer(r *routed) {
 }
 
 // send forwards a request of our own and calls ended when it has its final
-// answer, whatever that says, or can have none. The challenge of a trunk is not
-// final: a BYE that it does not take leaves a call that goes on to be paid for.
-func (p *Proxy) send(r *routed, ended func()) {
+// answer, with its status, or can have none, with 0. The challenge of a trunk is
+// not final: a BYE that it does not take leaves a call that goes on to be paid
+// for.
+func (p *Proxy) send(r *routed, ended func(status int)) {
 	p.resolve(r, func(f *sipstack.Flow, err error) {
 		if err == nil {
 			r.to = f
 			err = p.sendOwn(r, ended)
 		}
 		if err != nil {
-			ended()
+			ended(0)
 			r.call.log.Info("request not sent", "method", r.req.Method.String(), "err", err)
 		}
 	})
 }
 
-func (p *Proxy) sendOwn(r *routed, ended func()) error {
-	_, err := p.stack.Send(p.outgoing(r, nil), r.to, func(res *sip.Response, err error) {
+func (p *Proxy) sendOwn(r *routed, ended func(status int)) error {
+	_, err := p.stack.Send(p.outgoing(r, r.body), r.to, func(res *sip.Response, err error) {
 		switch {
 		case err == nil && res.IsProvisional():
 		case err == nil && p.prove(r, res) && p.sendOwn(r, ended) == nil:
+		case err != nil:
+			ended(0)
 		default:
-			ended()
+			ended(res.StatusCode)
 		}
 	})
 	return err
@@ -96,7 +102,7 @@ func (p *Proxy) sendOwn(r *routed, ended func()) error {
 // outgoing builds the request that leaves: Request-URI, Max-Forwards, Routes,
 // Record-Routes, Path or Contact, body. The transaction adds Via.
 func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
-	r.byTrunk()
+	r.inDialog()
 	out := sip.NewRequest(r.req.Method, r.uri)
 	for _, h := range r.routes {
 		out.AppendHeader(h)
@@ -456,7 +462,7 @@ func (c *call) dismiss(r *routed, res *sip.Response) {
 	*b = was // a repeated 2xx is answered again
 	c.mu.Unlock()
 	c.p.acknowledge(ack)
-	c.p.send(bye, func() {})
+	c.p.send(bye, func(int) {})
 }
 
 // acknowledge sends an ACK of our own.

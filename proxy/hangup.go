@@ -48,7 +48,8 @@ func (c *call) farewell(wait *farewells, cause string, sides ...offeranswer.Side
 		_ = invite.tx.Reply(sip.StatusTemporarilyUnavailable, "Temporarily Unavailable")
 	}
 	for _, r := range byes {
-		c.p.send(r, wait.add())
+		ended := wait.add()
+		c.p.send(r, func(int) { ended() })
 	}
 }
 
@@ -88,7 +89,7 @@ func (c *call) request(method sip.RequestMethod, to offeranswer.Side) *routed {
 // requestTo is request for one of several dialogs; c.mu is held.
 func (c *call) requestTo(method sip.RequestMethod, to offeranswer.Side, end *remote) *routed {
 	a, b := &c.parties[to.Other()], &c.parties[to]
-	if method != sip.ACK {
+	if method == sip.BYE { // an INFO is between the party's own, see inform
 		a.cseq++
 	}
 	req := sip.NewRequest(method, *end.target.Clone())

@@ -50,6 +50,7 @@ type Config struct {
 	OutboundProxies []OutboundProxy // by domain of the Request-URI, or by number
 	Trunks          []*Trunk        // accounts elsewhere
 	AllowNextHops   []NextHop       // hops that clients may name; empty: the outbound proxies alone
+	DigitsInINFO    bool            // digits that come in INFO stay in INFO, whatever Media could do
 	FollowRedirects bool            // try the contacts of a 3xx that are allowed next hops; false: the caller may
 	TrustedPeers    []NextHop       // peers whose word on who is calling is believed
 	StripHeaders    []string        // header fields that carry such words, taken from everybody else

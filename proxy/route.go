@@ -43,7 +43,7 @@ type routed struct {
 	exchange  exchange   // descriptions of this transaction
 	body      []byte     // as it leaves
 	attempts  attempts
-	shift     uint32      // what its CSeq number is raised by: challenges that we answered for its sender
+	shift     uint32      // what its CSeq number is raised by: requests that we sent in its sender's name
 	ofInvite  uint32      // the same for the INVITE that it belongs to
 	proof     sip.Header  // the answer to the last one
 	caller    *caller     // who sends it; nil: a peer, or a call that was let in

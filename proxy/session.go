@@ -160,13 +160,7 @@ func (c *call) alive(cause string) bool {
 // longer, since a browser may begin with its media only then; it ends if Media
 // can tell that nothing has come. An unknown call is none to end.
 func (p *Proxy) MediaLost(name string) {
-	id, err := strconv.ParseUint(name, 16, 64)
-	if err != nil {
-		return
-	}
-	p.mu.Lock()
-	c := p.calls[id]
-	p.mu.Unlock()
+	c := p.callNamed(name)
 	if c == nil {
 		return
 	}

@@ -156,40 +156,42 @@ func (p *Proxy) prove(r *routed, res *sip.Response) bool {
 	}
 	r.proof = sip.NewHeader(answer, text)
 	if r.shift++; r.call != nil {
-		r.call.raise(r.shift)
+		r.call.raise(r.side, r.shift)
 	}
 	return true
 }
 
-// raise notes that CSeq numbers of the caller are raised by one more.
-func (c *call) raise(shift uint32) {
+// raise notes that CSeq numbers of a party are raised by one more.
+func (c *call) raise(side offeranswer.Side, shift uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shift = max(c.shift, shift)
+	c.parties[side].shift = max(c.parties[side].shift, shift)
 }
 
-// byTrunk puts a request of a call on the account that the call is made by:
-// its CSeq number goes on from where the challenges left it, an ACK's is that
-// of its INVITE.
-func (r *routed) byTrunk() {
+// inDialog puts a request of a call where it belongs: its CSeq number goes on
+// from where those left it that we sent in its sender's name, an ACK's is that of
+// its INVITE; and one of the caller is on the account that the call is made by.
+func (r *routed) inDialog() {
 	c := r.call
-	if c == nil || r.side != offeranswer.Caller {
+	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	a := &c.parties[r.side]
 	switch {
-	case c.trunk == nil:
-		return
 	case r.req.IsAck():
-		r.shift = c.inviteShift
+		r.shift = a.inviteShift
 	case r.req.IsInvite():
-		c.inviteShift = c.shift
+		a.inviteShift = a.shift
 		fallthrough
 	default:
-		r.shift = c.shift
+		r.shift = a.shift
 	}
-	r.trunk, r.ofInvite = c.trunk, c.inviteShift
+	r.ofInvite = a.inviteShift
+	if c.trunk != nil && r.side == offeranswer.Caller {
+		r.trunk = c.trunk
+	}
 }
 
 // leaveTrunk takes a request that was redirected off its trunk: who is there
@@ -202,5 +204,6 @@ func (r *routed) leaveTrunk() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.trunk, c.shift, c.inviteShift = nil, 0, 0
+	c.trunk = nil
+	c.parties[offeranswer.Caller].shift, c.parties[offeranswer.Caller].inviteShift = 0, 0
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"webrtc2sip/breaker/dtmf"
 	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/sipstack"
 )
@@ -32,6 +33,8 @@ type fakeMedia struct {
 	refuse  error     // of the next offer
 	refuseA error     // of the next answer
 	heard   time.Time // last packet; zero: there is no media
+	fate    dtmf.Fate // of digits
+	asks    bool      // for keyframes
 }
 
 func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {
@@ -54,6 +57,20 @@ func (m *fakeMedia) Answer(_ context.Context, call string, from offeranswer.Side
 		return nil, err
 	}
 	return append([]byte("answered:"), sdp...), nil
+}
+
+func (m *fakeMedia) Digit(_ string, from offeranswer.Side, d dtmf.Digit, convert bool) dtmf.Fate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf("digit %c %s of %s, convert %t", d.Name(), d.Duration, from, convert))
+	return m.fate
+}
+
+func (m *fakeMedia) Keyframe(_ string, from offeranswer.Side) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf("keyframe for %s", from))
+	return m.asks
 }
 
 func (m *fakeMedia) Delete(call string) {

@@ -23,6 +23,16 @@ const (
 	INFO
 )
 
+// Fate is what has become of a digit that came in INFO.
+type Fate uint8
+
+// The fates of a digit.
+const (
+	Passes  Fate = iota // it is to go on in INFO
+	Sent                // it has gone on as telephone-event
+	Dropped             // it came too fast, or a second time
+)
+
 // A Gate decides which digits of one party pass: at most 20 a second, and one
 // that comes in both ways, as some phones send them, once. The zero value is
 // open.
