@@ -71,6 +71,10 @@ func (p *parser) transportAttribute(name, value string) error {
 		p.candidate(value)
 	case "fingerprint":
 		return m.addFingerprint(value)
+	case "crypto":
+		m.addCrypto(value)
+	case "tcap", "acap", "pcfg", "creq":
+		p.current.capabilities.read(name, value)
 	case "setup":
 		setup := slices.Index(setupNames[:], strings.ToLower(value))
 		if setup <= 0 {

@@ -77,6 +77,19 @@ type Media struct {
 	Fingerprints []Fingerprint
 	Setup        Setup
 
+	// Crypto are the a=crypto lines that we could work with; Keyed tells that
+	// there were any.
+	Crypto []Crypto
+	Keyed  bool
+	// BestEffort: keys beside plain RTP are meant (RFC 8643). [Take] sets it in
+	// an offer, and [MakeOffer] in ours.
+	BestEffort bool
+	// Potential are the configurations that may stand for this one, in the
+	// author's order; Configuration is the one that [Take] has chosen, as
+	// a=acfg has it (RFC 5939 §3.5.2), empty for that of the m= line.
+	Potential     []Potential
+	Configuration string
+
 	SSRCs []SSRC
 	// SSRCGroups are the a=ssrc-group lines (RFC 5576 §4.2).
 	SSRCGroups []SSRCGroup
@@ -144,7 +157,7 @@ type Stream struct {
 
 // Profile tells how the description's author transports media: that of the
 // audio section the call would use, else that of the first active section.
-// RTP/SAVPF with a fingerprint counts as WebRTC: sipML5 writes that.
+// RTP/SAVPF with a fingerprint and ICE counts as WebRTC: sipML5 writes that.
 func (d *Description) Profile() Profile {
 	if i, ok := d.Audio(); ok {
 		return d.Media[i].Profile()
@@ -170,21 +183,6 @@ func (d *Description) Audio() (index int, ok bool) {
 
 // Active tells whether the section is in use, that is not refused by port 0.
 func (m *Media) Active() bool { return m.Port != 0 || m.BundleOnly }
-
-// Profile of this section alone.
-func (m *Media) Profile() Profile {
-	switch strings.ToUpper(m.Proto) {
-	case "RTP/AVP", "RTP/AVPF":
-		return RTP
-	case "UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP":
-		return WebRTC
-	case "RTP/SAVPF", "RTP/SAVP":
-		if len(m.Fingerprints) > 0 {
-			return WebRTC
-		}
-	}
-	return Unsupported
-}
 
 // RTP returns where the author wants to receive RTP by the m= and c= lines.
 // It is the zero AddrPort where that is nowhere: port 0, no literal address,

@@ -1,6 +1,9 @@
 package offeranswer
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Reasons for which a description cannot be used. Everything this package and
 // the breaker return for a description wraps one of them; the SIP status in
@@ -18,4 +21,7 @@ var (
 	ErrExhausted = errors.New("media resources exhausted")
 	// ErrNoOffer: an answer that no offer is waiting for. 500.
 	ErrNoOffer = errors.New("answer without an offer")
+	// ErrKeysInSDP: a browser offers SRTP by a=crypto, which RFC 8827 §6.5
+	// forbids it, and no DTLS. It wraps ErrNotAcceptable. 488.
+	ErrKeysInSDP = fmt.Errorf("a browser must offer DTLS-SRTP (a=fingerprint), keys in a=crypto are not taken: %w", ErrNotAcceptable)
 )

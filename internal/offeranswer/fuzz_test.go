@@ -156,3 +156,24 @@ func checkReply(t *testing.T, offer, reply *Description) {
 		t.Errorf("sections of the answer: got %d, want %d", len(again.Media), len(offer.Media))
 	}
 }
+
+// What is read of a crypto line is a key that can be used, and reads the same
+// when it was written.
+func FuzzCrypto(f *testing.F) {
+	for _, test := range cryptoLines {
+		f.Add(test.value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		c, ok := parseCrypto(value)
+		if !ok {
+			return
+		}
+		if len(c.Key) != c.Suite.Size() || c.Tag <= 0 || c.Lifetime > maxLifetime || len(c.MKI) > maxMKI {
+			t.Fatalf("%q gives a key of %d octets for %s, lifetime %d, MKI of %d", value, len(c.Key), c.Suite, c.Lifetime, len(c.MKI))
+		}
+		again, ok := parseCrypto(c.text())
+		if !ok || !again.Equal(c) || again.Tag != c.Tag || again.Lifetime != c.Lifetime {
+			t.Fatalf("%q is written as %q, which reads otherwise", value, c.text())
+		}
+	})
+}

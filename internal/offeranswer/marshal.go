@@ -155,6 +155,12 @@ func (w *writer) transport(m *Media) {
 	if m.Setup != SetupUnset {
 		w.line("a=setup:", m.Setup.String())
 	}
+	for _, c := range m.Crypto {
+		w.line("a=crypto:", c.text())
+	}
+	if m.Configuration != "" {
+		w.line("a=acfg:", m.Configuration)
+	}
 }
 
 func (w *writer) candidates(m *Media) {

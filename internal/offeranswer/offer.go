@@ -67,7 +67,7 @@ func (t *Transport) slots(places []Place) []Media {
 func (t *Transport) settle(m *Media, at int, sections []Media) {
 	m.Proto = t.proto()
 	before := t.previous(at)
-	if before != nil && before.Profile() == t.Profile {
+	if before != nil && t.writes(before.Proto) {
 		m.Proto = before.Proto
 	}
 	switch {

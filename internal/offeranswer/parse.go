@@ -72,6 +72,8 @@ type section struct {
 	media     Media
 	connected bool // has a c= line of its own, whatever it holds
 	directed  bool // has a direction of its own
+
+	capabilities capabilities
 }
 
 // line handles one line without its end.
@@ -276,6 +278,7 @@ func (s *section) inherit(session *section) {
 	if m.Setup == SetupUnset {
 		m.Setup = from.Setup
 	}
+	m.Potential = s.capabilities.potentials(&session.capabilities)
 }
 
 // spreadBundle gives the members of the BUNDLE group that say nothing about
@@ -312,7 +315,7 @@ func (d *Description) spreadBundle() {
 // direction: its author wants to receive nothing (RFC 3264 §8.4). A browser
 // writes 0.0.0.0 too, but means candidates.
 func (m *Media) readHold() {
-	if m.Address.IsValid() && m.Address.IsUnspecified() && m.Profile() == RTP {
+	if m.Address.IsValid() && m.Address.IsUnspecified() && m.Profile().Phone() {
 		m.Direction = direction(m.Direction.Sends(), false)
 	}
 }

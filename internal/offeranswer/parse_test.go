@@ -143,7 +143,7 @@ func TestParseAudioOfPhones(t *testing.T) {
 		{"address with a zone", phone(audio, "c=IN IP6 fe80::1%eth0"), with(func(m *Media) { m.Address = netip.Addr{} })},
 		{"long address", phone(audio, "c=IN IP4 "+strings.Repeat("1", 2000)), with(func(m *Media) { m.Address = netip.Addr{} })},
 		{"mapped address", phone(audio, "c=IN IP6 ::ffff:198.51.100.9"), base},
-		{"crypto is ignored in RTP/AVP", phone(audio, "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"), base},
+		{"crypto that is none", phone(audio, "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"), with(func(m *Media) { m.Keyed = true })},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -302,6 +302,8 @@ func addrPortOf(s string) netip.AddrPort {
 
 func TestProfile(t *testing.T) {
 	const sum = "a=fingerprint:sha-256 3B:3C:2D:3D:B9:9F:50:A1:58:72:0F:A1:FE:4D:95:BB:9F:FE:EC:9B:FE:EC:55:0F:F3:35:68:B2:98:07:A5:49"
+	const ufrag, pwd = "a=ice-ufrag:cLnC", "a=ice-pwd:YgY4vS681+ujO08IU96RzkDq"
+	const key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
 	tests := []struct {
 		name string
 		text []byte
@@ -309,11 +311,19 @@ func TestProfile(t *testing.T) {
 	}{
 		{"phone", phone("m=audio 4000 RTP/AVP 0"), RTP},
 		{"phone with feedback", phone("m=audio 4000 RTP/AVPF 0"), RTP},
-		{"browser", phone("m=audio 9 UDP/TLS/RTP/SAVPF 0"), WebRTC},
-		{"DTLS without feedback", phone("m=audio 9 UDP/TLS/RTP/SAVP 0"), WebRTC},
-		{"sipML5", phone("m=audio 9 RTP/SAVPF 0", sum), WebRTC},
-		{"SDES", phone("m=audio 4000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"), Unsupported},
-		{"audio decides", phone("m=video 4000 RTP/AVP 96", "m=audio 9 UDP/TLS/RTP/SAVPF 0"), WebRTC},
+		{"browser", phone("m=audio 9 UDP/TLS/RTP/SAVPF 0", ufrag, pwd), WebRTC},
+		{"DTLS without feedback", phone("m=audio 9 UDP/TLS/RTP/SAVP 0", ufrag, pwd), WebRTC},
+		{"sipML5", phone("m=audio 9 RTP/SAVPF 0", sum, ufrag, pwd), WebRTC},
+		{"sipML5 with keys of both kinds", phone("m=audio 9 RTP/SAVPF 0", sum, ufrag, pwd, key), WebRTC},
+		{"DTLS of a phone", phone("m=audio 9 UDP/TLS/RTP/SAVPF 0", sum), DTLS},
+		{"DTLS of an old phone", phone("m=audio 9 RTP/SAVP 0", sum), DTLS},
+		{"SDES", phone("m=audio 4000 RTP/SAVP 0", key), SDES},
+		{"SDES with feedback", phone("m=audio 4000 RTP/SAVPF 0", key), SDES},
+		{"SDES before DTLS", phone("m=audio 4000 RTP/SAVP 0", key, sum), SDES},
+		{"DTLS before SDES", phone("m=audio 4000 UDP/TLS/RTP/SAVP 0", key, sum), DTLS},
+		{"keys beside RTP are for who asks", phone("m=audio 4000 RTP/AVP 0", key), RTP},
+		{"no good key", phone("m=audio 4000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"), Unsupported},
+		{"audio decides", phone("m=video 4000 RTP/AVP 96", "m=audio 9 UDP/TLS/RTP/SAVPF 0", ufrag, pwd), WebRTC},
 		{"video alone", phone("m=audio 0 RTP/SAVP 0", "m=video 4000 RTP/AVP 96"), RTP},
 		{"nothing active", phone("m=audio 0 RTP/AVP 0"), Unsupported},
 		{"no section", text("v=0"), Unsupported},

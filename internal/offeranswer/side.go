@@ -44,7 +44,13 @@ const (
 	// WebRTC is DTLS-SRTP over ICE with rtcp-mux, as a browser speaks it:
 	// UDP/TLS/RTP/SAVPF (RFC 5764, 8445, 8834).
 	WebRTC
-	// Unsupported is any other transport, SDES-SRTP among them.
+	// SDES is SRTP without ICE, with keys in the descriptions: RTP/SAVP,
+	// RTP/SAVPF (RFC 4568), or RTP/AVP with keys beside it (RFC 8643).
+	SDES
+	// DTLS is DTLS-SRTP without ICE, as phones have it: UDP/TLS/RTP/SAVP,
+	// UDP/TLS/RTP/SAVPF (RFC 5764).
+	DTLS
+	// Unsupported is any other transport.
 	Unsupported
 )
 
@@ -55,11 +61,18 @@ func (p Profile) String() string {
 		return "rtp"
 	case WebRTC:
 		return "webrtc"
+	case SDES:
+		return "sdes"
+	case DTLS:
+		return "dtls"
 	case Unsupported:
 		return "unsupported"
 	}
 	return fmt.Sprintf("Profile(%d)", int(p))
 }
+
+// Phone tells whether the profile is one without ICE: RTP, SDES or DTLS.
+func (p Profile) Phone() bool { return p == RTP || p == SDES || p == DTLS }
 
 // Leg is what signalling knows of one side before that side has said anything
 // about media.
@@ -68,6 +81,8 @@ type Leg struct {
 	Profile Profile
 	// Address is the gateway's own address as that side reaches it.
 	Address netip.Addr
+	// Security is the policy for a side that is no browser.
+	Security Security
 }
 
 // Legs holds the leg of each side, indexed by [Side].

@@ -3,6 +3,7 @@ package offeranswer
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Transport is what our endpoint of one side writes into a description for
@@ -144,12 +145,28 @@ func (t *Transport) proto() string {
 	return "RTP/AVP"
 }
 
+// writes tells whether a proto that stood in a description for that side goes
+// with the profile that we write now.
+func (t *Transport) writes(proto string) bool {
+	proto, _ = strings.CutSuffix(strings.ToUpper(proto), "F")
+	switch t.Profile {
+	case WebRTC:
+		return proto == "UDP/TLS/RTP/SAVP" || proto == "RTP/SAVP" // sipML5 writes the latter
+	case RTP:
+		return proto == "RTP/AVP"
+	}
+	return false
+}
+
 // check tells whether our endpoint can work with the author of the section.
 func (m *Media) check() error {
-	switch m.Profile() {
-	case RTP:
+	switch p := m.Profile(); p {
+	case RTP, SDES, DTLS:
 		if !m.Address.IsValid() {
 			return fmt.Errorf("no literal address in c=: %w", ErrNotAcceptable)
+		}
+		if p == DTLS {
+			return m.checkDTLS()
 		}
 		return nil
 	case WebRTC:
@@ -169,6 +186,10 @@ func (m *Media) checkWebRTC() error {
 		// All calls of a worker share one port: there is none for RTCP.
 		return fmt.Errorf("no rtcp-mux: %w", ErrNotAcceptable)
 	}
+	return m.checkDTLS()
+}
+
+func (m *Media) checkDTLS() error {
 	if m.Setup == HoldConn {
 		return fmt.Errorf("setup:holdconn: %w", ErrNotAcceptable)
 	}

@@ -30,9 +30,9 @@ var paramWords = []string{"ha1", "impi", "passw", "secret", "token", "authorizat
 // secretUserinfo finds the password of a URI (RFC 3261 §19.1.1).
 var secretUserinfo = regexp.MustCompile(`(?i)(\bsips?:[^:@<>\s"]*:)[^@<>\s"]*@`)
 
-// secretAttributes are lines of SDP that hold keys: RFC 8839 §5.4, RFC 4568,
+// secretAttributes are lines of SDP that hold keys: RFC 8839 §5.4, RFC 4568, RFC 5939,
 // RFC 4567, and k= of RFC 8866.
-var secretAttributes = []string{"a=ice-pwd:", "a=crypto:", "a=key-mgmt:", "k="}
+var secretAttributes = []string{"a=ice-pwd:", "a=crypto:", "a=acap:", "a=key-mgmt:", "k="}
 
 // blanks are no part of SDP's left sides, but a lenient reader takes them.
 var blanks = strings.NewReplacer(" ", "", "\t", "")

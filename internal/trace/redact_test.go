@@ -10,7 +10,7 @@ import (
 )
 
 func TestRedact(t *testing.T) {
-	const sdp = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:S3CRET\r\nA=CRYPTO:1 AES inline:S3CRET\r\na = crypto:2 S3CRET\r\nk=clear:S3CRET\r\na=key-mgmt:mikey S3CRET\r\nhere is the S3CRET\r\na=sendrecv\r\n"
+	const sdp = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:S3CRET\r\nA=CRYPTO:1 AES inline:S3CRET\r\na = crypto:2 S3CRET\r\na=acap:1 crypto:1 AES inline:S3CRET\r\nk=clear:S3CRET\r\na=key-mgmt:mikey S3CRET\r\nhere is the S3CRET\r\na=sendrecv\r\n"
 	for _, row := range []struct {
 		name string
 		raw  string
@@ -32,7 +32,7 @@ func TestRedact(t *testing.T) {
 		{
 			"SDP", text("INVITE sip:a@h SIP/2.0", "c: application/SDP; charset=x", "l: 999", "Subject: kept") + sdp,
 			[]string{
-				"v=0", "a=ice-ufrag:abcd", "a=ice-pwd:***", "a=crypto:***", "k=***", "a=key-mgmt:***", "a=sendrecv", "Content-Length: ",
+				"v=0", "a=ice-ufrag:abcd", "a=ice-pwd:***", "a=crypto:***", "a=acap:***", "k=***", "a=key-mgmt:***", "a=sendrecv", "Content-Length: ",
 			},
 		},
 		{"text", text("MESSAGE sip:a@h SIP/2.0", "Content-Type: text/plain", "Content-Length: 6", "Subject: kept") + "S3CRET", []string{"Content-Length: 10\r\nSubject: kept\r\n\r\n[6 octets]"}},

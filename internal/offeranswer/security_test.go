@@ -1,0 +1,126 @@
+package offeranswer
+
+import (
+	"errors"
+	"testing"
+)
+
+const (
+	keyLine   = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + cmKey
+	ufragLine = "a=ice-ufrag:cLnC"
+	pwdLine   = "a=ice-pwd:YgY4vS681+ujO08IU96RzkDq"
+)
+
+// oldGateway is what webrtc2sip 2.7 offers with srtp-mode optional.
+func oldGateway(lines ...string) []byte {
+	return phone("m=audio 4000 RTP/AVP 0", append([]string{
+		"a=tcap:1 UDP/TLS/RTP/SAVPF UDP/TLS/RTP/SAVP RTP/SAVPF RTP/SAVP RTP/AVPF",
+		"a=acap:1 setup:actpass", "a=acap:2 connection:new",
+		"a=acap:3 fingerprint:sha-256 3B:3C:2D:3D:B9:9F:50:A1:58:72:0F:A1:FE:4D:95:BB:9F:FE:EC:9B:FE:EC:55:0F:F3:35:68:B2:98:07:A5:49",
+		"a=acap:4 fingerprint:sha-1 3B:3C:2D:3D:B9:9F:50:A1:58:72:0F:A1:FE:4D:95:BB:9F:FE:EC:9B",
+		"a=acap:5 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + cmKey,
+		"a=acap:6 crypto:2 AES_CM_128_HMAC_SHA1_32 inline:" + otherKey,
+		"a=pcfg:1 t=1 a=1,2,3,4", "a=pcfg:2 t=2 a=1,2,3,4", "a=pcfg:3 t=3 a=5,6", "a=pcfg:4 t=4 a=5|6", "a=pcfg:5 t=5",
+	}, lines...)...)
+}
+
+func TestTake(t *testing.T) {
+	browser := Leg{Profile: WebRTC}
+	leg := func(mode SecurityMode, sdes, dtls bool) Leg {
+		return Leg{Security: Security{Mode: mode, SDES: sdes, DTLS: dtls}}
+	}
+	both := leg(SecurityNone, true, true)
+	tests := []struct {
+		name          string
+		offer         []byte
+		leg           Leg
+		profile       Profile
+		configuration string
+		err           error
+	}{
+		{"RTP", phone("m=audio 4000 RTP/AVP 0"), both, RTP, "", nil},
+		{"RTP where SRTP must be", phone("m=audio 4000 RTP/AVP 0"), leg(SecurityMandatory, true, true), 0, "", ErrNotAcceptable},
+		{"SDES", phone("m=audio 4000 RTP/SAVP 0", keyLine), both, SDES, "", nil},
+		{"SDES where it is off", phone("m=audio 4000 RTP/SAVP 0", keyLine), leg(SecurityNone, false, true), 0, "", ErrNotAcceptable},
+		{"SDES with no good key", phone("m=audio 4000 RTP/SAVP 0", "a=crypto:1 x inline:y"), both, Unsupported, "", nil},
+		{"DTLS", phone("m=audio 4000 UDP/TLS/RTP/SAVP 0", fingerprintLine), both, DTLS, "", nil},
+		{"DTLS where it is off", phone("m=audio 4000 UDP/TLS/RTP/SAVP 0", fingerprintLine), leg(SecurityNone, true, false), 0, "", ErrNotAcceptable},
+		{"DTLS with ICE", phone("m=audio 4000 UDP/TLS/RTP/SAVP 0", fingerprintLine, ufragLine, pwdLine), both, WebRTC, "", nil},
+		{"keys beside RTP", phone("m=audio 4000 RTP/AVP 0", keyLine), both, SDES, "", nil},
+		{"keys beside RTP where SRTP must be", phone("m=audio 4000 RTP/AVP 0", keyLine), leg(SecurityMandatory, true, false), SDES, "", nil},
+		{"keys beside RTP where they are off", phone("m=audio 4000 RTP/AVP 0", keyLine), leg(SecurityNone, false, true), RTP, "", nil},
+		{"fingerprint beside RTP", phone("m=audio 4000 RTP/AVPF 0", fingerprintLine), both, DTLS, "", nil},
+		{"audio of a kind that is off beside good video", phone("m=audio 4000 RTP/SAVP 0", keyLine, "m=video 4002 RTP/AVP 96"), leg(SecurityNone, false, false), RTP, "", nil},
+
+		{"old gateway", oldGateway(), both, DTLS, "1 t=1 a=1,2,3,4", nil},
+		{"old gateway with ICE", oldGateway("a=rtcp-mux", ufragLine, pwdLine), both, WebRTC, "1 t=1 a=1,2,3,4", nil},
+		{"old gateway without DTLS", oldGateway(), leg(SecurityNone, true, false), SDES, "3 t=3 a=5,6", nil},
+		{"old gateway without SRTP", oldGateway(), leg(SecurityNone, false, false), RTP, "", nil},
+		{"old gateway where SRTP must be", oldGateway(), leg(SecurityMandatory, true, false), SDES, "3 t=3 a=5,6", nil},
+		{"what it asks for is not known", oldGateway("a=creq:med-v0"), both, RTP, "", nil},
+		{"what it asks for is known", oldGateway("a=creq:cap-v0"), both, DTLS, "1 t=1 a=1,2,3,4", nil},
+		{"numbers of nothing", phone("m=audio 4000 RTP/AVP 0", "a=pcfg:1 t=1 a=1", "a=pcfg:x", "a=pcfg:", "a=tcap:y", "a=acap:0 x"), both, RTP, "", nil},
+		{"an attribute that may be missing", phone("m=audio 4000 RTP/AVP 0", "a=tcap:7 RTP/SAVP", "a=acap:9 "+keyLine[2:], "a=pcfg:1 t=7 a=9,[4]"), both, SDES, "1 t=7 a=9,[4]", nil},
+		{"an attribute that is malformed", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 UDP/TLS/RTP/SAVP", "a=acap:1 setup:no", "a=pcfg:1 t=1 a=-m:1"), both, RTP, "", nil},
+		{"an extension that must be known", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 RTP/SAVP", "a=acap:1 "+keyLine[2:], "a=pcfg:1 +x=1 t=1 a=1"), both, RTP, "", nil},
+		{"an extension that need not be", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 RTP/SAVP", "a=acap:1 "+keyLine[2:], "a=pcfg:1 x=1 t=1 a=1"), both, SDES, "1 t=1 a=1", nil},
+
+		{"browser", phone("m=audio 4000 UDP/TLS/RTP/SAVPF 0", fingerprintLine, ufragLine, pwdLine), browser, WebRTC, "", nil},
+		{"browser with keys, too", phone("m=audio 4000 RTP/SAVPF 0", fingerprintLine, ufragLine, pwdLine, keyLine), browser, WebRTC, "", nil},
+		{"browser with keys alone", phone("m=audio 4000 RTP/SAVPF 0", ufragLine, pwdLine, keyLine), browser, 0, "", ErrKeysInSDP},
+		{"browser with keys of others alone", phone("m=audio 4000 RTP/SAVPF 0", "a=crypto:1 x inline:y"), browser, 0, "", ErrKeysInSDP},
+		{"browser without ICE", phone("m=audio 4000 UDP/TLS/RTP/SAVPF 0", fingerprintLine), browser, 0, "", ErrNotAcceptable},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			offer := mustParse(t, test.offer)
+			before := string(offer.Marshal())
+			taken, err := Take(offer, test.leg)
+			if !errors.Is(err, test.err) {
+				t.Fatalf("got %v, want %v", err, test.err)
+			}
+			if string(offer.Marshal()) != before {
+				t.Error("the offer was changed")
+			}
+			if err != nil {
+				return
+			}
+			if got := taken.Profile(); got != test.profile {
+				t.Errorf("profile: got %v, want %v", got, test.profile)
+			}
+			if got := taken.Media[0].Configuration; got != test.configuration {
+				t.Errorf("configuration: got %q, want %q", got, test.configuration)
+			}
+		})
+	}
+}
+
+func TestSecurityProfiles(t *testing.T) {
+	tests := []struct {
+		security Security
+		first    Profile
+		next     Profile
+		more     bool
+	}{
+		{Security{}, RTP, RTP, false},
+		{Security{SDES: true, DTLS: true}, RTP, RTP, false},
+		{Security{Mode: SecurityBestEffort, SDES: true}, RTP, RTP, false},
+		{Security{Mode: SecurityOptional, SDES: true, DTLS: true}, SDES, RTP, true},
+		{Security{Mode: SecurityOptional, SDES: true, DTLS: true, DTLSFirst: true}, DTLS, RTP, true},
+		{Security{Mode: SecurityOptional, DTLS: true}, DTLS, RTP, true},
+		{Security{Mode: SecurityMandatory, SDES: true}, SDES, RTP, false},
+		{Security{Mode: SecurityMandatory, DTLS: true}, DTLS, RTP, false},
+		{Security{Mode: SecurityMandatory, SDES: true, DTLS: true}, SDES, DTLS, true},
+		{Security{Mode: SecurityMandatory, SDES: true, DTLS: true, DTLSFirst: true}, DTLS, SDES, true},
+	}
+	for _, test := range tests {
+		first := test.security.Profile()
+		next, more := test.security.Fallback(first)
+		if first != test.first || next != test.next || more != test.more {
+			t.Errorf("%+v: got %v, then %v %v, want %v, then %v %v", test.security, first, next, more, test.first, test.next, test.more)
+		}
+		if _, more := test.security.Fallback(next); more {
+			t.Errorf("%+v: a third profile after %v", test.security, next)
+		}
+	}
+}
