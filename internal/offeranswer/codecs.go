@@ -75,9 +75,9 @@ func (f Format) isRepair() bool {
 }
 
 // CarriesMedia tells whether the format is sound or pictures by itself: neither
-// digits nor comfort noise (RFC 3389) make a call.
+// digits nor comfort noise (RFC 3389) nor what repairs another stream make a call.
 func (f Format) CarriesMedia() bool {
-	return !f.IsTelephoneEvent() && !strings.EqualFold(f.Codec, "CN")
+	return !f.IsTelephoneEvent() && !strings.EqualFold(f.Codec, "CN") && !f.isRepair()
 }
 
 // speaks tells whether any of the formats carries media.

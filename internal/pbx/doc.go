@@ -25,7 +25,8 @@
 //
 // # Test numbers
 //
-//	600  echo: answers with the first codec it knows and sends back what comes
+//	600  echo: answers with the first codec it knows and sends back what comes,
+//	     pictures of any codec and requests for keyframes as well
 //	601  a 440 Hz tone at −12 dBm0 in PCMU or PCMA
 //	602  rings (180) until it is cancelled
 //	603  busy (486 with the reason)
@@ -44,8 +45,8 @@
 // # Goroutines
 //
 // Run owns them all: the stack's, one for housekeeping (expiry of bindings,
-// Timer C), and for each test call its loop and its RTP reader (and sender of
-// the tone). Requests come in on the stack's readers and never block there.
+// Timer C), and for each test call its loop and the readers of its lines (and the
+// sender of the tone). Requests come in on the stack's readers and never block there.
 // When its context ends, Run says BYE to the test calls, waits a moment for the
 // answers, and stops the stack.
 //

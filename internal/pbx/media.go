@@ -4,121 +4,60 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"webrtc2sip/internal/offeranswer"
 )
 
-const (
-	rtpHeader = 12   // octets of a fixed RTP header (RFC 3550 §5.1)
-	maxPacket = 1500 // octets read; an RTP packet over Ethernet is smaller
-)
-
-// media is the RTP side of a test call: one socket, one audio stream, plain
-// RTP/AVP on an even port as an old telephone has it. Its descriptions belong
-// to the call's loop; the stream's state is shared with the reader and sender.
-//
-// The port above is bound and never read: it is ours by RFC 3550 §11, and
-// nobody else shall get reports that are sent there.
+// media is the RTP side of a test call: plain RTP as an old telephone has it,
+// one line of sound and, where an echo is offered pictures, one of those. Its
+// descriptions belong to the call's loop; what a line has agreed on is shared
+// with its reader and sender.
 type media struct {
-	service *service
-	conn    *net.UDPConn
-	rtcp    *net.UDPConn
-	local   netip.AddrPort
-	closing sync.Once
-	wg      sync.WaitGroup
-	done    chan struct{}
+	service  *service
+	address  netip.Addr
+	sound    *line
+	pictures *line // nil until they are offered
 
 	last    *offeranswer.Description // as sent
 	session uint64
-
-	stream         atomic.Pointer[stream] // what was agreed on; nil before
-	heard          atomic.Int64           // Unix nanoseconds of the last RTP, or of the last agreement
-	received, sent atomic.Uint64          // packets
-	ssrc           uint32
 }
 
-// stream is what offer and answer agreed on. Never changed, only replaced.
-type stream struct {
-	to       netip.AddrPort // zero: nowhere
-	dir      offeranswer.Direction
-	codec    offeranswer.Format
-	payloads []uint8 // all that were agreed on, telephone-event included
-}
-
-// sends tells whether the peer wants to hear us, and where.
-func (s *stream) sends() bool { return s.dir.Sends() && s.to.IsValid() }
-
-// newMedia opens the sockets on a free even port and the one above, and starts
-// the reader, and the sender of a tone. Close ends both.
+// newMedia opens the sockets of the sound. Close ends all lines.
 func newMedia(s *service, local netip.Addr) (*media, error) {
-	conn, rtcp, err := listenPair(local)
+	sound, err := newLine(s, local)
 	if err != nil {
 		return nil, err
 	}
-	var id [12]byte
+	var id [4]byte
 	_, _ = rand.Read(id[:])
-	m := &media{
-		service: s, conn: conn, rtcp: rtcp, done: make(chan struct{}),
-		local:   netip.AddrPortFrom(local, conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()),
-		session: uint64(binary.BigEndian.Uint32(id[:])), ssrc: binary.BigEndian.Uint32(id[4:]),
-	}
-	m.wg.Go(m.readLoop)
-	if s.tone {
-		m.wg.Go(m.play)
-	}
-	return m, nil
+	return &media{service: s, address: local, sound: sound, session: uint64(binary.BigEndian.Uint32(id[:]))}, nil
 }
 
-func listenPair(local netip.Addr) (rtp, rtcp *net.UDPConn, err error) {
-	for range 64 {
-		rtp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
-		if err != nil {
-			return nil, nil, err
-		}
-		if port := rtp.LocalAddr().(*net.UDPAddr).AddrPort().Port(); port%2 == 0 {
-			rtcp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, port+1)))
-			if err == nil {
-				return rtp, rtcp, nil
-			}
-		}
-		_ = rtp.Close()
-	}
-	return nil, nil, errors.New("no free pair of ports")
-}
-
-// Close ends reader and sender and waits for them. Idempotent; a nil media has
-// nothing to close.
+// Close ends all lines and waits for them. Idempotent; a nil media has nothing
+// to close.
 func (m *media) Close() {
 	if m == nil {
 		return
 	}
-	m.closing.Do(func() {
-		close(m.done)
-		_ = m.conn.Close()
-		_ = m.rtcp.Close()
-	})
-	m.wg.Wait()
+	m.sound.close()
+	if m.pictures != nil {
+		m.pictures.close()
+	}
 }
 
-// String sums up the stream for the log.
+// String sums up the lines for the log.
 func (m *media) String() string {
-	if m == nil {
+	switch {
+	case m == nil:
 		return "none"
+	case m.pictures == nil:
+		return m.sound.String()
 	}
-	codec := "none"
-	if s := m.stream.Load(); s != nil {
-		codec = s.codec.Codec
-	}
-	return fmt.Sprintf("%s received %d sent %d", codec, m.received.Load(), m.sent.Load())
+	return m.sound.String() + ", " + m.pictures.String()
 }
 
 // silent tells for how long nothing came that should have; 0 while on hold.
@@ -126,11 +65,14 @@ func (m *media) silent(now time.Time) time.Duration {
 	if m == nil {
 		return 0
 	}
-	s := m.stream.Load()
-	if s != nil && !s.dir.Receives() {
-		return 0
-	}
-	return now.Sub(time.Unix(0, m.heard.Load()))
+	return m.sound.silent(now)
+}
+
+// chosen is a section of an offer that is served.
+type chosen struct {
+	line    *line
+	stream  *stream
+	formats []offeranswer.Format
 }
 
 // offered takes an offer and makes the answer, which description then gives.
@@ -142,33 +84,72 @@ func (m *media) offered(text []byte) error {
 	}
 	at, ok := offer.Audio()
 	if !ok || offer.Media[at].Profile() != offeranswer.RTP {
-		return fmt.Errorf("audio over RTP/AVP is spoken here alone: %w", offeranswer.ErrNotAcceptable)
+		return fmt.Errorf("audio over RTP is spoken here alone: %w", offeranswer.ErrNotAcceptable)
 	}
 	s, formats, err := m.agree(&offer.Media[at])
 	if err != nil {
 		return err
 	}
-	d := m.blank()
-	for i := range offer.Media {
-		if i == at {
-			d.Media = append(d.Media, m.section(&offer.Media[i], formats, s.dir))
-		} else {
-			d.Media = append(d.Media, refused(&offer.Media[i]))
+	served := map[int]chosen{at: {m.sound, s, formats}}
+	if i := m.video(offer); i >= 0 {
+		if c, ok := m.mirror(&offer.Media[i]); ok {
+			served[i] = c
 		}
 	}
+	d := m.blank()
+	for i := range offer.Media {
+		c, ok := served[i]
+		if !ok {
+			d.Media = append(d.Media, refused(&offer.Media[i]))
+			continue
+		}
+		d.Media = append(d.Media, m.section(&offer.Media[i], c.line, c.formats, c.stream.dir))
+		c.line.use(c.stream)
+	}
+	if m.pictures != nil && !slices.ContainsFunc(d.Media, func(s offeranswer.Media) bool { return s.Port == m.pictures.port() }) {
+		m.pictures.use(&stream{dir: offeranswer.Inactive})
+	}
 	m.say(d)
-	m.use(s)
 	return nil
 }
 
+// video returns the index of the section that an echo sends back as well, -1 if
+// there is none.
+func (m *media) video(offer *offeranswer.Description) int {
+	if m.service.tone {
+		return -1
+	}
+	return slices.IndexFunc(offer.Media, func(s offeranswer.Media) bool {
+		return s.Kind == "video" && s.Active() && s.Profile() == offeranswer.RTP
+	})
+}
+
+// mirror serves a section of pictures, whatever encodes them: nobody looks at
+// them here. ok is false if it has no codec, or there are no sockets for it.
+func (m *media) mirror(peer *offeranswer.Media) (c chosen, ok bool) {
+	at := slices.IndexFunc(peer.Formats, func(f offeranswer.Format) bool { return f.Codec != "" && f.CarriesMedia() })
+	if at < 0 {
+		return c, false
+	}
+	if m.pictures == nil {
+		l, err := newLine(m.service, m.address)
+		if err != nil {
+			return c, false // the sound is the call
+		}
+		m.pictures = l
+	}
+	formats := []offeranswer.Format{peer.Formats[at]}
+	return chosen{m.pictures, m.stream(peer, formats), formats}, true
+}
+
 // offer makes an offer, which description then gives: all that the service
-// speaks, or what is in use already.
+// speaks.
 func (m *media) offer() {
 	formats := append(slices.Clone(m.service.codecs), dtmf)
 	d := m.blank()
-	d.Media = []offeranswer.Media{m.section(&offeranswer.Media{Kind: "audio", Proto: "RTP/AVP"}, formats, offeranswer.SendRecv)}
+	d.Media = []offeranswer.Media{m.section(&offeranswer.Media{Kind: "audio", Proto: "RTP/AVP"}, m.sound, formats, offeranswer.SendRecv)}
 	m.say(d)
-	m.heard.Store(time.Now().UnixNano())
+	m.sound.heard.Store(time.Now().UnixNano())
 }
 
 // accept takes the answer to our offer.
@@ -183,13 +164,13 @@ func (m *media) accept(text []byte) error {
 	}
 	s, _, err := m.agree(&answer.Media[at])
 	if err == nil {
-		m.use(s)
+		m.sound.use(s)
 	}
 	return err
 }
 
-// agree chooses from a section that the peer sent: the first codec that the
-// service speaks, and the telephone-event of its clock rate (RFC 4733 §2.1).
+// agree chooses from a section of sound that the peer sent: the first codec that
+// the service speaks, and the telephone-event of its clock rate (RFC 4733 §2.1).
 func (m *media) agree(peer *offeranswer.Media) (*stream, []offeranswer.Format, error) {
 	at := slices.IndexFunc(peer.Formats, m.service.speaks)
 	if at < 0 {
@@ -202,33 +183,36 @@ func (m *media) agree(peer *offeranswer.Media) (*stream, []offeranswer.Format, e
 			break
 		}
 	}
-	s := &stream{to: peer.RTP(), codec: formats[0], dir: offeranswer.SendRecv.Limit(peer.Direction)}
-	if !offeranswer.MaySend(s.to, m.local.Addr()) {
+	return m.stream(peer, formats), formats, nil
+}
+
+// stream is what a section of the peer's comes to under these formats.
+func (m *media) stream(peer *offeranswer.Media, formats []offeranswer.Format) *stream {
+	s := &stream{to: peer.RTP(), rtcp: peer.RTCP(), codec: formats[0], dir: offeranswer.SendRecv.Limit(peer.Direction)}
+	if !offeranswer.MaySend(s.to, m.address) {
 		s.to = netip.AddrPort{}
+	}
+	if !offeranswer.MaySend(s.rtcp, m.address) {
+		s.rtcp = netip.AddrPort{}
 	}
 	for _, f := range formats {
 		s.payloads = append(s.payloads, f.PayloadType)
 	}
-	return s, formats, nil
-}
-
-func (m *media) use(s *stream) {
-	m.heard.Store(time.Now().UnixNano())
-	m.stream.Store(s)
+	return s
 }
 
 func (m *media) blank() *offeranswer.Description {
 	return &offeranswer.Description{
-		Origin:      offeranswer.Origin{Username: "-", SessionID: m.session, Version: 1, Address: m.local.Addr()},
-		SessionName: "-", Address: m.local.Addr(),
+		Origin:      offeranswer.Origin{Username: "-", SessionID: m.session, Version: 1, Address: m.address},
+		SessionName: "-", Address: m.address,
 	}
 }
 
-// section writes our audio as the counterpart of like.
-func (m *media) section(like *offeranswer.Media, formats []offeranswer.Format, dir offeranswer.Direction) offeranswer.Media {
+// section writes one of our lines as the counterpart of like.
+func (m *media) section(like *offeranswer.Media, l *line, formats []offeranswer.Format, dir offeranswer.Direction) offeranswer.Media {
 	return offeranswer.Media{
-		Kind: like.Kind, Proto: like.Proto, Port: m.local.Port(), Formats: formats, Direction: dir,
-		Mid: like.Mid, Ptime: like.Ptime, Address: m.local.Addr(),
+		Kind: like.Kind, Proto: like.Proto, Port: l.port(), Formats: formats, Direction: dir,
+		Mid: like.Mid, Ptime: like.Ptime, Address: m.address,
 	}
 }
 
@@ -252,83 +236,3 @@ func (m *media) say(d *offeranswer.Description) {
 
 // description is the one to send.
 func (m *media) description() *offeranswer.Description { return m.last }
-
-// readLoop receives until the socket is closed, and sends back what an echo
-// hears. Packets are taken from any source, as simple phones do; they are only
-// ever sent where the peer's description says.
-func (m *media) readLoop() {
-	buf := make([]byte, maxPacket)
-	var withheld uint16 // packets not sent back: on hold
-	for {
-		n, _, err := m.conn.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		s := m.stream.Load()
-		if err != nil || s == nil || n < rtpHeader || buf[0]>>6 != 2 || !slices.Contains(s.payloads, buf[1]&0x7f) || !s.dir.Receives() {
-			continue
-		}
-		m.heard.Store(time.Now().UnixNano())
-		m.received.Add(1)
-		switch {
-		case m.service.tone:
-		case !s.sends():
-			withheld++
-		default:
-			// An own SSRC: the peer's own would look like a loop to it
-			// (RFC 3550 §8.2). And no gap in the sequence after a hold: it
-			// would count as loss.
-			binary.BigEndian.PutUint16(buf[2:], binary.BigEndian.Uint16(buf[2:])-withheld)
-			binary.BigEndian.PutUint32(buf[8:], m.ssrc)
-			m.send(s, buf[:n])
-		}
-	}
-}
-
-// play sends the tone, 20 ms a packet by the clock, until Close.
-func (m *media) play() {
-	var (
-		tick      = time.NewTicker(packetTime)
-		began     = time.Now()
-		packet    = make([]byte, rtpHeader+packetSamples)
-		next      uint64 // 20 ms since it began, sent or not
-		sequence  uint16
-		wasSilent = true
-	)
-	defer tick.Stop()
-	packet[0] = 2 << 6
-	binary.BigEndian.PutUint32(packet[8:], m.ssrc)
-	for {
-		select {
-		case <-m.done:
-			return
-		case now := <-tick.C:
-			// A late tick is made up for, so that the stream keeps 50 packets a
-			// second; after a long pause of the machine it goes on from now.
-			due := uint64(now.Sub(began) / packetTime)
-			for next = max(next, due-min(due, 5)); next < due; next++ {
-				s := m.stream.Load()
-				if s == nil || !s.sends() {
-					wasSilent = true
-					continue
-				}
-				packet[1] = s.codec.PayloadType
-				if wasSilent { // begin of a talkspurt (RFC 3551 §4.1)
-					packet[1] |= 0x80
-					wasSilent = false
-				}
-				sequence++
-				binary.BigEndian.PutUint16(packet[2:], sequence)
-				binary.BigEndian.PutUint32(packet[4:], uint32(next*packetSamples))
-				fillTone(packet[rtpHeader:], strings.EqualFold(s.codec.Codec, "PCMA"), next*packetSamples)
-				m.send(s, packet)
-			}
-		}
-	}
-}
-
-func (m *media) send(s *stream, packet []byte) {
-	if _, err := m.conn.WriteToUDPAddrPort(packet, s.to); err == nil {
-		m.sent.Add(1)
-	}
-}
