@@ -130,10 +130,7 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 	m.Direction = a.section.Direction.Limit(offered.Direction)
 	m.RTCPReducedSize = t.Profile == WebRTC && offered.RTCPReducedSize
 	for _, p := range a.pairs {
-		f := p.offered
-		f.FMTP = p.answered.FMTP // a party states what it can receive itself
-		f.Feedback = nil
-		m.Formats = append(m.Formats, f)
+		m.Formats = append(m.Formats, p.offered.answered(p.answered))
 	}
 	m.answerFeedback(offered)
 	m.answerExtensions(offered, a.section)

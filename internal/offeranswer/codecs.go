@@ -105,8 +105,8 @@ type match struct{ offered, answered int }
 
 // matchFormats finds the offered format of each answered one, in the answer's
 // order. Offered formats are used once: first under the same payload type, else
-// the first one of the same codec in the same configuration, else of the same
-// codec. An answer that repeats a dynamic payload type without its rtpmap, as
+// the first one of the same codec in the same configuration, a similar one, or
+// any. An answer that repeats a dynamic payload type without its rtpmap, as
 // sloppy phones do, means the offered codec.
 func matchFormats(offered, answered []Format) []match {
 	matches := make([]match, 0, len(answered))
@@ -125,8 +125,10 @@ func matchFormats(offered, answered []Format) []match {
 		same := func(o Format) bool {
 			return o.PayloadType == a.PayloadType && (a.Codec == "" || o.SameCodec(a))
 		}
-		if !take(i, same) && !take(i, a.sameConfiguration) {
-			take(i, a.SameCodec)
+		for _, fits := range []func(Format) bool{same, a.sameConfiguration, a.similar, a.SameCodec} {
+			if take(i, fits) {
+				break
+			}
 		}
 	}
 	return matches

@@ -74,7 +74,7 @@ func (t *Transport) settle(m *Media, at int, sections []Media) {
 	case before != nil && before.Active():
 		m.Mid = before.Mid
 	case t.Profile == WebRTC:
-		m.Mid = unusedMid(sections)
+		m.Mid = t.unusedMid(sections)
 	}
 }
 
@@ -114,8 +114,12 @@ func (t *Transport) bundle(d *Description, places []Place) {
 	}
 }
 
-// unusedMid returns the lowest number that is no mid of the sections.
-func unusedMid(sections []Media) string {
+// unusedMid returns the lowest number that is no mid of the sections, nor was one
+// before.
+func (t *Transport) unusedMid(sections []Media) string {
+	if t.Previous != nil {
+		sections = slices.Concat(sections, t.Previous.Media)
+	}
 	for n := 0; ; n++ {
 		mid := strconv.Itoa(n)
 		if !slices.ContainsFunc(sections, func(m Media) bool { return m.Mid == mid }) {
