@@ -48,12 +48,23 @@ func TestParseRTP(t *testing.T) {
 func FuzzRTP(f *testing.F) {
 	f.Add([]byte{0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x'})
 	f.Add([]byte{0xb1, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 9, 0xbe, 0xde, 0, 1, 0x10, 1, 0, 0, 'x', 2})
+	f.Add([]byte{0x90, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x30, 1, 0, 0, 'x'})
 	f.Fuzz(func(t *testing.T, p []byte) {
 		h, ok := parseRTP(p)
 		if !ok {
 			return
 		}
 		payload := bytes.Clone(p[h.length:])
+		if value, ok := findExtension(p, 3); ok && len(value) == 1 {
+			with := h.putWith(bytes.Clone(p), 5, value[0])
+			var packet rtp.Packet
+			if err := packet.Unmarshal(with); err != nil || !bytes.Equal(packet.GetExtension(5), value) || len(packet.GetExtensionIDs()) != 1 {
+				t.Fatalf("%v in %x", err, with)
+			}
+			if !bytes.HasSuffix(with, payload) || len(with) != rtpHeaderLen+extensionsLen+len(payload) {
+				t.Errorf("payload changed from %x to %x", payload, with)
+			}
+		}
 		h.sequence, h.timestamp, h.ssrc, h.payloadType = 1, 2, 3, 4
 		out := h.put(p)
 		var packet rtp.Packet
@@ -72,6 +83,35 @@ func FuzzRTP(f *testing.F) {
 			t.Errorf("payload changed from %x to %x", payload, out[rtpHeaderLen:])
 		}
 	})
+}
+
+func TestFindExtension(t *testing.T) {
+	block := func(words ...byte) []byte {
+		return append([]byte{0x90, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, byte(len(words) / 4)}, append(words, 'x')...)
+	}
+	tests := []struct {
+		name   string
+		packet []byte
+		want   string
+		ok     bool
+	}{
+		{"alone", block(0x41, 'a', 'b', 0), "ab", true},
+		{"behind another and padding", block(0x10, 9, 0, 0, 0x40, 'c', 0, 0), "c", true},
+		{"not there", block(0x10, 9, 0, 0), "", false},
+		{"longer than the block", block(0x10, 9, 0x4f, 'a'), "", false},
+		{"behind the end mark", block(0xf0, 9, 0x40, 'a'), "", false},
+		{"two-octet form", append([]byte{0x90, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0x10, 0, 0, 1}, 4, 1, 'a', 0, 'x'), "", false},
+		{"no extension", []byte{0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x'}, "", false},
+		{"no block", block()[:14], "", false},
+		{"block outside", block(0x40, 'a', 0, 0)[:18], "", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got, ok := findExtension(test.packet, 4); string(got) != test.want || ok != test.ok {
+				t.Errorf("got %q, %v, want %q, %v", got, ok, test.want, test.ok)
+			}
+		})
+	}
 }
 
 func TestIncoming(t *testing.T) {

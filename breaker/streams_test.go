@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"webrtc2sip/internal/offeranswer"
@@ -430,5 +431,84 @@ func TestPicturesAlone(t *testing.T) {
 	call := b.calls[c.id]
 	if own := netip.AddrPortFrom(loopback, toPhone.Media[0].Port); !call.owns(own) {
 		t.Errorf("%s may be a target", own)
+	}
+}
+
+// How the camera is held passes under the numbers of both sides; all other
+// extensions end here.
+func TestOrientationPasses(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	web, phone := c.webLines(), c.phoneLines()
+	web[1].formats += "\r\na=extmap:13 urn:3gpp:video-orientation"
+	phone[1].formats += "\r\na=extmap:1 urn:3gpp:video-orientation"
+	toPhone, toWeb := c.exchangeText(offeranswer.Caller, c.web.webSDP("actpass", web...), c.sound.phoneSDP(phone...))
+	c.web.connect(toWeb.Marshal())
+	c.aim(toPhone)
+	for _, test := range []struct {
+		from     string
+		in, want uint8
+		other    uint8
+		send     func(*rtp.Packet)
+		heard    <-chan *rtp.Packet
+		ssrc     uint32
+		pt       uint8
+	}{
+		{"browser", 13, 1, 4, c.web.send, c.camera.received, webVideoSSRC, 96},
+		{"phone", 1, 13, 5, c.camera.send, c.web.received, c.camera.ssrc, 98},
+	} {
+		got := c.passes("pictures of the "+test.from, func(payload string) {
+			p := c.packet(test.ssrc, test.pt, payload)
+			for id, value := range map[uint8][]byte{test.in: {3}, test.other: {'v'}} {
+				if err := p.SetExtension(id, value); err != nil {
+					t.Fatal(err)
+				}
+			}
+			test.send(p)
+		}, test.heard)
+		if ids := got.GetExtensionIDs(); len(ids) != 1 || string(got.GetExtension(test.want)) != "\x03" {
+			t.Errorf("of the %s: extensions %v, %v", test.from, ids, got.GetExtension(test.want))
+		}
+	}
+}
+
+// Who cannot decode asks, and the source is asked, once a second.
+func TestKeyframesAreAskedFor(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	c.begin()
+	c.allPass()
+	stats, _ := b.Call(c.id)
+	ours := [2]uint32{stats.Streams[1].Sides[0].OurSSRC, stats.Streams[1].Sides[1].OurSSRC}
+	requests := map[string]rtcp.Packet{
+		"PLI": &rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: ours[0]},
+		"FIR": &rtcp.FullIntraRequest{SenderSSRC: 1, FIR: []rtcp.FIREntry{{SSRC: ours[1], SequenceNumber: 1}}},
+	}
+	for name, to := range map[string]struct {
+		send  func([]byte)
+		heard <-chan []byte
+		ssrc  uint32
+	}{"PLI": {c.web.sendReport, c.camera.rtcp, c.camera.ssrc}, "FIR": {c.camera.sendReport, c.web.rtcp, webVideoSSRC}} {
+		raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}, requests[name]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.eventually(name, func() bool {
+			to.send(raw)
+			select {
+			case got := <-to.heard:
+				packets, err := rtcp.Unmarshal(got)
+				if err != nil || len(packets) != 2 {
+					return false // a report of ours
+				}
+				pli, ok := packets[1].(*rtcp.PictureLossIndication)
+				if ok && pli.MediaSSRC != to.ssrc {
+					t.Errorf("%s: asked %x, want %x", name, pli.MediaSSRC, to.ssrc)
+				}
+				return ok
+			case <-time.After(20 * time.Millisecond):
+				return false
+			}
+		})
 	}
 }
