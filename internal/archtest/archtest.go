@@ -63,6 +63,7 @@ var Ranks = []Rule{
 	{Path: "breaker/webrtc", Rank: 1},
 	{Path: "breaker/legacy", Rank: 1},
 	{Path: "internal/sipstack", Rank: 1},
+	{Path: "internal/recording", Rank: 1},
 
 	{Path: "breaker/wire", Rank: 0},
 	{Path: "breaker/secure", Rank: 0},
@@ -74,6 +75,7 @@ var Ranks = []Rule{
 	{Path: "internal/admission", Rank: 0},
 	{Path: "internal/digest", Rank: 0},
 	{Path: "internal/metrics", Rank: 0},
+	{Path: "internal/recording/container", Rank: 0},
 	{Path: "www", Rank: 0},
 }
 
@@ -96,7 +98,7 @@ var Homes = []Home{
 	{"github.com/pion/dtls", []string{"breaker/secure"}},
 	{"github.com/pion/stun", []string{"breaker/webrtc"}},
 	{"github.com/pion/srtp", []string{"breaker/..."}},
-	{"github.com/pion/rtp", []string{"breaker/..."}},
+	{"github.com/pion/rtp", []string{"breaker/...", "internal/recording"}},
 	{"github.com/pion/rtcp", []string{"breaker/..."}},
 	{"github.com/pion/sdp", []string{"internal/offeranswer"}},
 	{"github.com/urfave/cli", []string{"cmd/..."}},
