@@ -1,0 +1,50 @@
+package recording
+
+import (
+	"strings"
+
+	"webrtc2sip/internal/offeranswer"
+)
+
+// A Decoder makes linear sound of a stream's payloads. It is used by one goroutine.
+type Decoder interface {
+	// Decode appends the samples of one payload, mono of 16 bit at the rate that [Config.Decoder] told with it.
+	Decode(payload []byte, pcm []int16) ([]int16, error)
+}
+
+// codec is how a payload type is recorded.
+type codec struct {
+	name string // as in SDP, lower case
+	rate int    // of the RTP timestamp
+	fmtp string
+
+	opus    bool
+	decoder func() Decoder // else of a sound
+	pcmRate int            // of what the decoder gives
+	video   func(fmtp string) unpacker
+}
+
+// codecOf tells how a format is recorded, nil if it is not: telephone-events, comfort noise, what is unknown.
+func (c *Config) codecOf(f offeranswer.Format) *codec {
+	made := &codec{name: strings.ToLower(f.Codec), rate: int(f.ClockRate), fmtp: f.FMTP, pcmRate: int(f.ClockRate)}
+	if made.rate < 1000 || made.rate > 192000 {
+		return nil
+	}
+	switch made.name {
+	case "opus":
+		made.opus = made.rate == 48000
+	case "pcmu":
+		made.decoder = func() Decoder { return g711{&muLaw} }
+	case "pcma":
+		made.decoder = func() Decoder { return g711{&aLaw} }
+	default:
+		made.video = unpackers[made.name]
+		if made.video == nil && c.Decoder != nil {
+			made.decoder, made.pcmRate = c.Decoder(f)
+		}
+	}
+	if !made.opus && made.video == nil && (made.decoder == nil || made.pcmRate < 8000) {
+		return nil
+	}
+	return made
+}

@@ -1,0 +1,104 @@
+package recording
+
+import (
+	"time"
+)
+
+const (
+	// maxPicture bounds one picture, and maxPictures all of a call that wait for sound of their time.
+	maxPicture  = 4 << 20
+	maxPictures = 8 << 20
+	// askEvery is how often a key frame is asked for.
+	askEvery = 2 * time.Second
+)
+
+// sight makes pictures of what one side sends in one video stream.
+type sight struct {
+	source
+	ask func() // for a key frame
+
+	codec    *codec
+	unpacker unpacker
+	picture  []byte
+	position int64 // of the picture
+	begun    bool  // a packet was taken
+	broken   bool  // the picture lacks something
+	blind    bool  // so do all up to the next key frame
+	asked    time.Duration
+	waiting  bool // asked holds
+}
+
+// advance hands finished pictures to show: what came in order at once, and what has waited for others as long as that
+// makes sense.
+func (v *sight) advance(now, until time.Duration, show func(p picture)) {
+	n := 0
+	for n < len(v.queue) {
+		q := &v.queue[n]
+		next := v.done + 1
+		if n > 0 {
+			next = v.queue[n-1].sequence + 1
+		}
+		gap := v.begun && q.sequence != next
+		if (gap || !v.begun) && q.position > units(until, int64(q.codec.rate)) {
+			break
+		}
+		v.take(q, gap, now, show)
+		n++
+	}
+	v.drop(n)
+}
+
+// a picture is one frame of video.
+type picture struct {
+	at   time.Duration
+	data []byte
+	key  bool
+	shape
+}
+
+func (v *sight) take(q *queued, gap bool, now time.Duration, show func(picture)) {
+	if q.codec != v.codec {
+		v.codec, v.unpacker = q.codec, q.codec.video(q.codec.fmtp)
+		v.picture, v.blind = nil, true
+	}
+	if len(v.picture) > 0 && q.position != v.position {
+		v.finish(now, show) // the packet with the marker is lost
+	}
+	if gap {
+		v.broken, v.blind = true, true
+	}
+	v.begun, v.position = true, q.position
+	data, err := v.unpacker.unpack(q.payload)
+	if err != nil {
+		v.Malformed++
+	}
+	if err != nil || len(v.picture)+len(data) > maxPicture {
+		v.broken, v.blind = true, true
+		data = nil
+	}
+	v.picture = append(v.picture, data...)
+	if q.marker {
+		v.finish(now, show)
+	}
+}
+
+// finish shows the picture, if it is whole and can be decoded.
+func (v *sight) finish(now time.Duration, show func(picture)) {
+	p := picture{at: duration(v.position, int64(v.codec.rate)), data: v.picture}
+	broken := v.broken || len(p.data) == 0
+	v.picture, v.broken = nil, false
+	if !broken {
+		p.shape, p.key = v.unpacker.look(p.data)
+	}
+	if p.key {
+		v.blind, v.waiting = false, false
+	}
+	if v.blind || broken {
+		if !v.waiting || now-v.asked >= askEvery {
+			v.waiting, v.asked = true, now
+			v.ask()
+		}
+		return
+	}
+	show(p)
+}
