@@ -1,4 +1,4 @@
-// Package wire moves UDP datagrams: workers with sockets, batched receiving and sending, and the choice by the
+// Package wire moves datagrams: workers with UDP sockets, batched receiving and sending, and the choice by the
 // first octet between media and the rest. It knows no protocol above UDP.
 //
 //	              ┌─────────────────────────── Worker: one loop ───────────────────────────┐
@@ -14,6 +14,10 @@
 // [Socket.Send], so a packet that crosses a call meets no lock, no channel, no goroutine and no allocation. What is
 // neither RTP nor RTCP on a web socket (RFC 7983: STUN and DTLS) waits in a bounded queue for the reader of
 // [Socket.PacketConn], which is made to be put under a library's UDP multiplexer.
+//
+// A web socket need not be a UDP socket: [Worker.Attach] makes one for what a [Carrier] moves, such as framed TCP
+// connections or a relay, which hands in by [Socket.Deliver] what it receives. Such packets wait in a bounded queue
+// for the loop and are otherwise treated the same; those of the UDP sockets do not notice.
 //
 // # Who owns what
 //
