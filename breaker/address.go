@@ -52,8 +52,8 @@ func (b *Breaker) addressTowards(to netip.Addr) netip.Addr {
 
 // pick returns the first of our addresses that fits, the public one before all.
 func (b *Breaker) pick(fits func(netip.Addr) bool) netip.Addr {
-	if a := b.config.PublicAddress; a.IsValid() && fits(a) {
-		return a
+	if i := slices.IndexFunc(b.config.PublicAddresses, fits); i >= 0 {
+		return b.config.PublicAddresses[i]
 	}
 	if i := slices.IndexFunc(b.addresses, func(a netip.Addr) bool { return !a.IsUnspecified() && fits(a) }); i >= 0 {
 		return b.addresses[i]
@@ -75,5 +75,5 @@ func (b *Breaker) bindAddress(a netip.Addr) netip.Addr {
 
 // isOwn tells whether packets sent to a come to this machine.
 func (b *Breaker) isOwn(a netip.Addr) bool {
-	return a == b.config.PublicAddress || a.IsLoopback() || slices.Contains(b.addresses, a)
+	return a.IsLoopback() || slices.Contains(b.config.PublicAddresses, a) || slices.Contains(b.addresses, a)
 }

@@ -69,7 +69,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			b := &Breaker{config: Config{PublicAddress: test.public}, addresses: test.local}
+			b := &Breaker{config: Config{PublicAddresses: valid(test.public)}, addresses: test.local}
 			if test.local == nil {
 				b.addresses = []netip.Addr{loopback, inner}
 			}
@@ -100,7 +100,7 @@ func TestAddressTowards(t *testing.T) {
 		{"2001:db8::7", public, []netip.Addr{loopback, loopback6, inner}, netip.Addr{}},
 	}
 	for _, test := range tests {
-		b := &Breaker{config: Config{PublicAddress: test.public}, addresses: test.local}
+		b := &Breaker{config: Config{PublicAddresses: valid(test.public)}, addresses: test.local}
 		if got := b.addressTowards(netip.MustParseAddr(test.to)); got != test.want {
 			t.Errorf("towards %s from %v, public %v: got %v, want %v", test.to, test.local, test.public, got, test.want)
 		}
@@ -148,4 +148,12 @@ func TestOtherTargetOfAnotherKind(t *testing.T) {
 	s.establish(offeranswer.Caller)
 	s.bothFlow()
 	s.eventually("the phone's ports to return", func() bool { return b.Stats().Ports == 0 })
+}
+
+// valid is a list of a, empty if a is none.
+func valid(a netip.Addr) []netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return []netip.Addr{a}
 }

@@ -31,17 +31,21 @@ var (
 // Config tells a breaker where it lives. The zero value serves every local
 // address with one worker, any WebRTC port and the default RTP ports.
 type Config struct {
-	// PublicAddress is what both kinds of peers are told where the machine is
-	// behind a one-to-one NAT. It stands for the local addresses of its family;
-	// those of the other one are told if they are global. Zero: the local
-	// addresses.
-	PublicAddress netip.Addr
+	// PublicAddresses are what both kinds of peers are told where the machine
+	// is behind a one-to-one NAT, phones the first of a family. They stand for
+	// the local addresses of their families; those of the other one are told if
+	// they are global. None: the local addresses.
+	PublicAddresses []netip.Addr
 	// RTPPorts is the range of the plain RTP side, first and last. Zero:
 	// 20000 to 39999.
 	RTPPorts [2]uint16
 	// WebRTCPort is the UDP port of the browser side of the first worker; the
 	// others have those above it. Zero: any.
 	WebRTCPort uint16
+	// TCP has browsers without UDP connect to WebRTCTCPPort (RFC 6544), which
+	// all workers share. Zero: any port.
+	TCP           bool
+	WebRTCTCPPort uint16
 	// Workers is the number of packet loops, each with a thread of its own.
 	// Zero: 1.
 	Workers int
@@ -76,6 +80,7 @@ type Breaker struct {
 	logger    *slog.Logger
 	addresses []netip.Addr
 	ports     *wire.Ports
+	streams   *webrtc.Streams // nil without TCP
 	workers   []*worker
 	reports   reports
 	hooks     sync.WaitGroup
@@ -111,10 +116,15 @@ func New(c Config) (*Breaker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.TCP {
+		if b.streams, err = webrtc.ListenStreams(b.addresses, c.WebRTCTCPPort); err != nil {
+			return nil, err
+		}
+	}
 	for i := range c.Workers {
 		w, err := b.newWorker(i, identity)
 		if err != nil {
-			b.closeWorkers()
+			b.closeSockets()
 			return nil, fmt.Errorf("worker %d: %w", i, err)
 		}
 		b.workers = append(b.workers, w)
@@ -130,16 +140,19 @@ func (c *Config) setDefaults() {
 	if c.filled == 0 {
 		c.filled = filled
 	}
-	c.PublicAddress = c.PublicAddress.Unmap()
-	if c.BindAddresses != nil {
-		c.BindAddresses = slices.Clone(c.BindAddresses)
-		for i, a := range c.BindAddresses {
-			c.BindAddresses[i] = a.Unmap()
-		}
-	}
+	c.PublicAddresses, c.BindAddresses = unmapped(c.PublicAddresses), unmapped(c.BindAddresses)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// unmapped returns the addresses in their shortest kind, nil for nil.
+func unmapped(list []netip.Addr) []netip.Addr {
+	list = slices.Clone(list)
+	for i, a := range list {
+		list[i] = a.Unmap()
+	}
+	return list
 }
 
 func (b *Breaker) newWorker(i int, identity *secure.Identity) (*worker, error) {
@@ -157,7 +170,7 @@ func (b *Breaker) newWorker(i int, identity *secure.Identity) (*worker, error) {
 		return nil, err
 	}
 	w.web, err = webrtc.NewTransport(webrtc.TransportConfig{
-		Worker: w.wire, Identity: identity, PublicAddress: b.config.PublicAddress,
+		Worker: w.wire, Identity: identity, PublicAddresses: b.config.PublicAddresses, Streams: b.streams,
 		ConsentTime: b.config.consentTime, SetupTime: b.config.setupTime,
 	})
 	if err != nil {
@@ -167,7 +180,10 @@ func (b *Breaker) newWorker(i int, identity *secure.Identity) (*worker, error) {
 	return w, nil
 }
 
-func (b *Breaker) closeWorkers() {
+func (b *Breaker) closeSockets() {
+	if b.streams != nil {
+		b.streams.Close()
+	}
 	for _, w := range b.workers {
 		w.wire.Close()
 	}
@@ -179,9 +195,12 @@ func (b *Breaker) Run(ctx context.Context) error {
 	reports, stopReports := context.WithCancel(ctx)
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
-	errs := make(chan error, 2*len(b.workers))
+	errs := make(chan error, 2*len(b.workers)+1)
 	var running sync.WaitGroup
 	running.Go(func() { b.reportLoop(reports) })
+	if b.streams != nil {
+		running.Go(func() { errs <- b.streams.Run() })
+	}
 	for _, w := range b.workers {
 		running.Go(func() { errs <- w.wire.Run(loops) })
 		running.Go(func() { errs <- w.web.Run() })
@@ -195,7 +214,7 @@ func (b *Breaker) Run(ctx context.Context) error {
 	stopReports()
 	b.deleteAll()
 	stopLoops()
-	b.closeWorkers()
+	b.closeSockets()
 	running.Wait()
 	b.hooks.Wait()
 	return err

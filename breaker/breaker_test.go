@@ -137,8 +137,12 @@ func (s *setup) establish(from offeranswer.Side) {
 	s.t.Helper()
 	toAnswerer, toOfferer := s.exchange(from)
 	errs := make(chan struct{}, 2)
-	go func() { s.parties[from].connect(toOfferer); errs <- struct{}{} }()
-	go func() { s.parties[from.Other()].connect(toAnswerer); errs <- struct{}{} }()
+	connect := func(p peer, sdp []byte) {
+		defer func() { errs <- struct{}{} }() // also if it fails the test
+		p.connect(sdp)
+	}
+	go connect(s.parties[from], toOfferer)
+	go connect(s.parties[from.Other()], toAnswerer)
 	<-errs
 	<-errs
 }

@@ -87,6 +87,14 @@ func newBrowserAt(t testing.TB, at netip.Addr) *browser {
 	return b
 }
 
+// newTCPBrowser has no UDP: it connects to passive candidates (RFC 6544).
+func newTCPBrowser(t testing.TB, at netip.Addr) *browser {
+	t.Helper()
+	b := newBareBrowser(t, at)
+	b.newAgent()
+	return b
+}
+
 // newBareBrowser has no ICE agent.
 func newBareBrowser(t testing.TB, at netip.Addr) *browser {
 	t.Helper()
@@ -122,11 +130,16 @@ func newCertificate(t testing.TB) tls.Certificate {
 
 func (b *browser) newAgent() {
 	b.t.Helper()
+	network := ice.WithUDPMux(b.mux)
+	types := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
+	if b.mux == nil { // no UDP where this one is
+		network, types = ice.WithUDPMux(nil), []ice.NetworkType{ice.NetworkTypeTCP4, ice.NetworkTypeTCP6}
+	}
 	agent, err := ice.NewAgentWithOptions(
 		ice.WithLocalCredentials(b.ufrag, b.pwd),
-		ice.WithUDPMux(b.mux), ice.WithIncludeLoopback(),
+		network, ice.WithIncludeLoopback(),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
-		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
+		ice.WithNetworkTypes(types),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
 		ice.WithCheckInterval(20*time.Millisecond),
 		ice.WithKeepaliveInterval(100*time.Millisecond), // TestConsent waits for them to end
@@ -185,6 +198,11 @@ func (b *browser) tryConnect(sdp []byte) error {
 	m := audioOf(b.t, sdp)
 	ctx, cancel := context.WithTimeout(b.t.Context(), wait)
 	defer cancel()
+	if b.mux == nil {
+		if err := b.learn(passive(sdp)); err != nil {
+			return err
+		}
+	}
 	if err := b.dialICE(ctx, m); err != nil {
 		return err
 	}
@@ -192,15 +210,37 @@ func (b *browser) tryConnect(sdp []byte) error {
 	return b.handshake(ctx, m)
 }
 
-func (b *browser) dialICE(ctx context.Context, m *offeranswer.Media) error {
-	for _, c := range m.ICE.Candidates {
-		candidate, err := ice.UnmarshalCandidate(c.String())
+// passive returns the TCP candidates of a description, which offeranswer reads none of.
+func passive(sdp []byte) (candidates []string) {
+	for line := range strings.SplitSeq(string(sdp), "\r\n") {
+		if c, ok := strings.CutPrefix(line, "a=candidate:"); ok && strings.HasSuffix(c, "tcptype passive") {
+			candidates = append(candidates, c)
+		}
+	}
+	return candidates
+}
+
+// learn gives the agent candidates of the gateway.
+func (b *browser) learn(candidates []string) error {
+	for _, text := range candidates {
+		candidate, err := ice.UnmarshalCandidate(text)
 		if err != nil {
 			return err
 		}
 		if err := b.agent.AddRemoteCandidate(candidate); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (b *browser) dialICE(ctx context.Context, m *offeranswer.Media) error {
+	var candidates []string
+	for _, c := range m.ICE.Candidates {
+		candidates = append(candidates, c.String())
+	}
+	if err := b.learn(candidates); err != nil {
+		return err
 	}
 	conn, err := b.agent.Dial(ctx, m.ICE.Ufrag, m.ICE.Pwd)
 	if err != nil {
@@ -375,7 +415,9 @@ func (b *browser) close() {
 		}
 		if b.agent != nil {
 			_ = b.agent.GracefulClose()
-			_ = b.mux.Close()
+			if b.mux != nil {
+				_ = b.mux.Close()
+			}
 		}
 		_ = b.socket.Close()
 		b.done.Wait()

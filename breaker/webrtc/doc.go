@@ -29,6 +29,16 @@
 // of the call (RFC 7675): when none has come for 24 s sending stops, and resumes
 // with the next one.
 //
+// # TCP
+//
+// For browsers without UDP, [Streams] takes connections at a TCP port that all
+// workers share (RFC 6544, passive candidates; frames of RFC 4571). The first
+// check on a connection names its agent, and so its worker, where it is one more
+// remote address of an attached socket of wire: ICE, DTLS and media do not know
+// the difference. A connection has two goroutines of its own; what it receives
+// waits in a bounded queue for the loop, what it is to send in another one, which
+// a slow reader loses.
+//
 // # DTLS
 //
 // One ECDSA P-256 certificate for the process (package secure). Handshakes start

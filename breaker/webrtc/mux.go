@@ -116,6 +116,13 @@ func (m *socketMux) open(ufrag string) *muxConn {
 	return c
 }
 
+// has tells whether an agent of that ufrag listens.
+func (m *socketMux) has(ufrag string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byUfrag[ufrag] != nil
+}
+
 func (m *socketMux) remove(c *muxConn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,6 +9,8 @@ const (
 	stunHeaderLen     = 20         // RFC 8489 §5
 	stunMagicCookie   = 0x2112A442 // RFC 8489 §5
 	stunBindRequest   = 0x0001
+	stunBindSuccess   = 0x0101
+	stunBindError     = 0x0111
 	stunAttrUsername  = 0x0006 // RFC 8489 §14.3
 	maxUsername       = 513    // its longest value
 	firstByteSTUNLast = 3      // RFC 7983 §7
@@ -19,6 +21,12 @@ const (
 // isDTLS tells whether a datagram is DTLS by its first byte (RFC 7983 §7).
 func isDTLS(p []byte) bool {
 	return len(p) > 0 && p[0] >= firstByteDTLS && p[0] <= firstByteDTLSLast
+}
+
+// isBindingSuccess tells whether p begins as a success response to a check.
+// Agents send one only to who has shown to know their password.
+func isBindingSuccess(p []byte) bool {
+	return len(p) >= stunHeaderLen && binary.BigEndian.Uint16(p) == stunBindSuccess
 }
 
 // bindingUfrag returns the part of a binding request's USERNAME that names the

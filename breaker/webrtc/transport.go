@@ -24,10 +24,12 @@ var _ ice.UDPMux = (*agentMux)(nil)
 type TransportConfig struct {
 	Worker   *wire.Worker
 	Identity *secure.Identity
-	// PublicAddress is the only address of its family given in candidates,
-	// except to a side that reaches us over loopback. Zero: the worker's own
-	// addresses.
-	PublicAddress netip.Addr
+	// PublicAddresses are the only ones of their family given in candidates,
+	// except to a side that reaches us over loopback: those of a NAT before us
+	// that maps ports to themselves. None: the worker's own addresses.
+	PublicAddresses []netip.Addr
+	// Streams, if set, is where browsers without UDP reach us.
+	Streams *Streams
 	// ConsentTime without a check after which sending stops. Zero: 24 s, which
 	// is more than the checks of any browser are apart, and with the agent's
 	// period less than the 30 s of RFC 7675 §5.1.
@@ -43,10 +45,11 @@ type Transport struct {
 	worker      *wire.Worker
 	identity    *secure.Identity
 	fingerprint offeranswer.Fingerprint // of identity
-	public      netip.Addr
+	public      []netip.Addr
 	consent     time.Duration
 	setup       time.Duration
 	sockets     []*socketMux
+	streams     *streamTable // nil without TCP
 	wires       map[netip.AddrPort]*wire.Socket
 	network     transport.Net
 	quiet       logging.LoggerFactory
@@ -64,7 +67,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		worker:      c.Worker,
 		identity:    c.Identity,
 		fingerprint: offeranswer.NewFingerprint(c.Identity.Certificate()),
-		public:      c.PublicAddress,
+		public:      c.PublicAddresses,
 		consent:     cmp.Or(c.ConsentTime, consentTime),
 		setup:       cmp.Or(c.SetupTime, setupTime),
 		wires:       make(map[netip.AddrPort]*wire.Socket),
@@ -84,30 +87,47 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	if len(t.sockets) == 0 {
 		return nil, fmt.Errorf("no web socket")
 	}
+	if c.Streams != nil {
+		if t.streams, err = c.Streams.join(c.Worker); err != nil {
+			return nil, fmt.Errorf("ICE-TCP: %w", err)
+		}
+		for _, s := range t.streams.sockets {
+			t.wires[s.LocalAddr()] = s
+		}
+	}
 	return t, nil
 }
 
 // Run hands STUN and DTLS to the agents until the worker closes its sockets.
 func (t *Transport) Run() error {
-	errs := make([]error, len(t.sockets))
+	muxes := t.muxes()
+	errs := make([]error, len(muxes))
 	var loops sync.WaitGroup
-	for i, m := range t.sockets {
+	for i, m := range muxes {
 		loops.Go(func() { errs[i] = m.readLoop() })
 	}
 	loops.Wait()
 	for i, err := range errs {
 		if err != nil {
-			return fmt.Errorf("web socket %s: %w", t.sockets[i].local, err)
+			return fmt.Errorf("web socket %s: %w", muxes[i].local, err)
 		}
 	}
 	return nil
+}
+
+// muxes returns those of all sockets.
+func (t *Transport) muxes() []*socketMux {
+	if t.streams == nil {
+		return t.sockets
+	}
+	return slices.Concat(t.sockets, t.streams.muxes[:])
 }
 
 // Dropped counts the STUN and DTLS datagrams that no agent got: those of
 // strangers, malformed ones, floods.
 func (t *Transport) Dropped() uint64 {
 	var n uint64
-	for _, m := range t.sockets {
+	for _, m := range t.muxes() {
 		n += m.dropped.Load()
 	}
 	return n
@@ -116,7 +136,7 @@ func (t *Transport) Dropped() uint64 {
 // Owns tells whether to is one of the shared sockets, to which no endpoint may
 // ever send.
 func (t *Transport) Owns(to netip.AddrPort) bool {
-	if t.public.IsValid() && to.Addr() == t.public && to.Port() == t.port() {
+	if to.Port() == t.port() && slices.Contains(t.public, to.Addr()) {
 		return true
 	}
 	_, own := t.wires[to]
@@ -138,20 +158,30 @@ func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
 			list = append(list, a)
 		}
 	}
-	if !t.public.IsValid() || address.IsLoopback() || address.Is4() != t.public.Is4() {
+	if address.IsLoopback() || !t.hides(address) {
 		add(address)
 	}
-	add(t.public)
+	for _, a := range t.public {
+		add(a)
+	}
 	for _, m := range t.sockets {
 		if a := m.local.Addr(); t.tells(a, address) {
 			add(a)
 		}
 	}
-	candidates := make([]offeranswer.Candidate, len(list))
+	candidates := make([]offeranswer.Candidate, len(list), 2*len(list))
 	for i, a := range list {
 		candidates[i] = offeranswer.HostCandidate(netip.AddrPortFrom(a, t.port()), i)
+		if t.streams != nil {
+			candidates = append(candidates, offeranswer.PassiveCandidate(netip.AddrPortFrom(a, t.streams.streams.port), i))
+		}
 	}
 	return candidates
+}
+
+// hides tells whether public addresses stand for those of a's family.
+func (t *Transport) hides(a netip.Addr) bool {
+	return slices.ContainsFunc(t.public, func(p netip.Addr) bool { return p.Is4() == a.Is4() })
 }
 
 // tells tells whether a side that knows us by address hears of our local one a.
@@ -159,8 +189,10 @@ func (t *Transport) tells(a, address netip.Addr) bool {
 	switch {
 	case a.IsLinkLocalUnicast():
 		return false
-	case t.public.IsValid():
-		return a.Is4() != t.public.Is4() && !a.IsPrivate() && !a.IsLoopback()
+	case t.hides(a):
+		return false
+	case len(t.public) > 0:
+		return !a.IsPrivate() && !a.IsLoopback()
 	}
 	return !a.IsLoopback() || address.IsLoopback()
 }
@@ -175,10 +207,15 @@ func (t *Transport) reachable(candidates []offeranswer.Candidate) []*socketMux {
 		for _, c := range candidates {
 			address := c.Address.Addr()
 			behindNAT := !t.has(address) && address.Is4() == local.Is4() && !local.IsLoopback()
-			if local == address || local.IsUnspecified() || behindNAT {
+			if !c.TCP && (local == address || local.IsUnspecified() || behindNAT) {
 				out = append(out, m)
 				break
 			}
+		}
+	}
+	for i, is4 := range []bool{true, false} {
+		if slices.ContainsFunc(candidates, func(c offeranswer.Candidate) bool { return c.TCP && c.Address.Addr().Is4() == is4 }) {
+			out = append(out, t.streams.muxes[i])
 		}
 	}
 	return out

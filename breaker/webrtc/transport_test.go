@@ -69,7 +69,7 @@ func TestCandidates(t *testing.T) {
 				leg = netip.MustParseAddr(test.leg)
 			}
 			if test.public != "" {
-				transport.public = netip.MustParseAddr(test.public)
+				transport.public = []netip.Addr{netip.MustParseAddr(test.public)}
 			}
 			candidates := transport.candidates(leg)
 			var got, reachable []string

@@ -82,8 +82,9 @@ func describe(w io.Writer, path string, cfg *config.Config) {
 			line("", "clients need one that %s signed", c.CA)
 		}
 	}
-	line("public address", "%s", orElse(cfg.PublicAddress.IsValid(), cfg.PublicAddress.String(), "that of the socket"))
+	line("public address", "%s", orElse(cfg.PublicAddress.IsValid(), list(cfg.PublicAddresses), "that of the socket"))
 	line("browsers' media", "UDP from port %s on, one for each core", orElse(cfg.WebRTCPort != 0, strconv.Itoa(int(cfg.WebRTCPort)), "(any)"))
+	describeICE(line, &cfg.ICE)
 	line("phones' media", "UDP ports %d to %d, %s", cfg.RTPPorts[0], cfg.RTPPorts[1],
 		orElse(cfg.SymmetricRTP, "symmetric RTP", "to the address in their SDP alone"))
 	line("breaker", "%s", cfg.Breaker)
@@ -103,6 +104,25 @@ func describe(w io.Writer, path string, cfg *config.Config) {
 			fmt.Fprint(w, "  ")
 		}
 		fmt.Fprintf(w, "<%s>: %s\n", warning.Element, warning.Text)
+	}
+}
+
+// describeICE tells how browsers' media finds its way, beside UDP.
+func describeICE(line func(name, format string, values ...any), i *config.ICE) {
+	if i.TCP {
+		line("", "TCP port %s", orElse(i.TCPPort != 0, strconv.Itoa(int(i.TCPPort)), "(any)"))
+	}
+	if i.STUN != "" {
+		line("", "our own address as %s sees it", i.STUN)
+	}
+	for _, s := range i.TURN {
+		line("", "relayed by %s, %s", s, orElse(s.User != "", "with an account", "with the secret"))
+	}
+	for _, s := range i.PageServers {
+		line("", "pages hear of %s", s)
+	}
+	if i.TURNSecret != "" {
+		line("", "credentials made with the secret last %s", i.TURNLifetime)
 	}
 }
 

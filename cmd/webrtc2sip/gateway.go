@@ -73,16 +73,18 @@ func (g *gateway) openMedia() (err error) {
 		return err
 	}
 	g.media, err = breaker.New(breaker.Config{
-		PublicAddress: g.cfg.PublicAddress,
-		RTPPorts:      g.cfg.RTPPorts,
-		WebRTCPort:    g.cfg.WebRTCPort,
-		Workers:       runtime.GOMAXPROCS(0),
-		SymmetricRTP:  g.cfg.SymmetricRTP,
-		Logger:        g.log,
-		OnMediaLost:   func(call string, _ offeranswer.Side, _ error) { g.proxy.MediaLost(call) },
+		PublicAddresses: g.cfg.PublicAddresses,
+		RTPPorts:        g.cfg.RTPPorts,
+		WebRTCPort:      g.cfg.WebRTCPort,
+		TCP:             g.cfg.ICE.TCP,
+		WebRTCTCPPort:   g.cfg.ICE.TCPPort,
+		Workers:         runtime.GOMAXPROCS(0),
+		SymmetricRTP:    g.cfg.SymmetricRTP,
+		Logger:          g.log,
+		OnMediaLost:     func(call string, _ offeranswer.Side, _ error) { g.proxy.MediaLost(call) },
 	})
 	if err != nil {
-		return fmt.Errorf("media (<webrtc-port>, <rtp-port-range>): %w", err)
+		return fmt.Errorf("media (<webrtc-port>, <webrtc-tcp-port>, <rtp-port-range>): %w", err)
 	}
 	return nil
 }

@@ -48,10 +48,14 @@ type Config struct {
 	SymmetricRTP bool
 	// PublicAddress is put into SDP, Via and Record-Route; the zero Addr means the socket's own address.
 	PublicAddress netip.Addr
+	// PublicAddresses are all of public-address, the first of which is PublicAddress; media is told of each.
+	PublicAddresses []netip.Addr
 	// RTPPorts are the first and the last UDP port of the phones' side.
 	RTPPorts [2]uint16
 	// WebRTCPort is the first UDP port of the browsers' side, one a worker; 0 means any free port.
 	WebRTCPort uint16
+	// ICE is how browsers' media finds its way.
+	ICE ICE
 	// Breaker says whose descriptions are rewritten.
 	Breaker BreakerPolicy
 	// TLSVerify checks the certificates of SIP servers that we connect to, by their name (RFC 5922): tls-verify,

@@ -28,9 +28,15 @@ var served = map[string]setting{
 	"ssl-certificates":    {allowed: "private-key;certificate;ca[;verify] with paths of PEM files or *, and verify yes or no", set: (*parser).certificates},
 	"nameserver":          {allowed: "an IP address", set: (*parser).nameserver, repeatable: true},
 	"enable-rtp-symetric": {allowed: yesOrNo, set: (*parser).symmetricRTP},
-	"public-address":      {allowed: "an IP address, or * for that of the socket", set: (*parser).publicAddress},
+	"public-address":      {allowed: "one or more IP addresses, or * for that of the socket", set: (*parser).publicAddress},
 	"rtp-port-range":      {allowed: "min;max, two ports from 1024 to 65535 with at least one even port and its successor between them", set: (*parser).rtpPortRange},
 	"webrtc-port":         {allowed: "a port 1 to 65535, or * for any free one", set: (*parser).webrtcPort},
+	"webrtc-tcp-port":     {allowed: "a port 1 to 65535, * for any free one, or off", set: (*parser).webrtcTCPPort},
+	"stun-server":         {allowed: "host[;port], or * for none", set: (*parser).stunServer, secret: true},
+	"enable-icestun":      {allowed: yesOrNo, set: (*parser).enableICESTUN},
+	"turn-server":         {allowed: "uri or uri;user;password with turn:host[:port][?transport=udp or tcp] or turns:host[:port]", set: (*parser).turnServer, repeatable: true, secret: true},
+	"ice-server":          {allowed: "stun:host[:port], turn:host[:port][?transport=udp or tcp] or turns:host[:port]", set: (*parser).iceServer, repeatable: true},
+	"turn-secret":         {allowed: "secret[;seconds], at least 8 visible characters without a semicolon, and 60 to 604800 seconds", set: (*parser).turnSecret, secret: true},
 	"breaker":             {allowed: "auto, client, always or never", set: (*parser).breaker},
 	"tls-verify":          {allowed: yesOrNo, set: (*parser).tlsVerify},
 	"tls-ca":              {allowed: "the path of a PEM file, or * for the authorities of the system", set: (*parser).tlsCA},
@@ -73,8 +79,6 @@ var notServed = map[string]string{
 	"dtmf-type":           "not served: telephone-events and INFO are passed on as they come",
 	"codecs":              "not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order",
 	"codec-opus-maxrates": "not served: the parties' own opus parameters pass",
-	"stun-server":         "not served: the address told to the parties is that of <public-address>",
-	"enable-icestun":      "not served: the address told to the parties is that of <public-address>",
 	"max-fds":             "not served: the limit of open files is raised as far as the system allows",
 	"database":            "not served: there is no click-to-call",
 	"account-mail":        "not served: there is no click-to-call",
@@ -178,19 +182,6 @@ func (p *parser) nameserver(value string) error {
 
 func (p *parser) symmetricRTP(value string) (err error) {
 	p.config.SymmetricRTP, err = yes(value)
-	return err
-}
-
-func (p *parser) publicAddress(value string) error {
-	if value == "*" {
-		p.config.PublicAddress = netip.Addr{}
-		return nil
-	}
-	a, err := address(value)
-	if err == nil && (a.IsUnspecified() || a.IsMulticast()) {
-		err = errors.New("nobody can send to this address")
-	}
-	p.config.PublicAddress = a
 	return err
 }
 

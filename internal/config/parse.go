@@ -95,6 +95,7 @@ type parser struct {
 	trunk     *Trunk // the one that is open
 	groups    map[string]*group
 	groupUses []groupUse
+	noSTUN    bool            // enable-icestun is no
 	limited   map[string]bool // the keys of limits that were given
 }
 
@@ -280,7 +281,7 @@ func (p *parser) warn(e *element, text string) {
 
 // finish checks what only shows when all elements are known.
 func (p *parser) finish() error {
-	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkPorts} {
+	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkICE, p.checkPorts} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -11,6 +11,9 @@ type socket struct {
 // sockets are those of the elements other than transport, of calls' ports aside.
 func (c *Config) sockets() []socket {
 	all := []socket{{Transport{Protocol: "udp", Port: c.WebRTCPort}, "webrtc-port"}}
+	if c.ICE.TCP {
+		all = append(all, socket{Transport{Protocol: "tcp", Port: c.ICE.TCPPort}, "webrtc-tcp-port"})
+	}
 	if c.PBX != nil {
 		at := c.PBX.Address
 		all = append(all, socket{Transport{Protocol: "udp", Address: at.Addr(), Port: at.Port()}, "pbx"})

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Candidate is one ICE candidate over UDP (RFC 8839 §5.1).
+// Candidate is one ICE candidate (RFC 8839 §5.1), over UDP unless TCP is set.
 type Candidate struct {
 	Foundation string
 	// Component is 1 for RTP and for everything under rtcp-mux, 2 for RTCP.
@@ -16,27 +16,73 @@ type Candidate struct {
 	Address   netip.AddrPort
 	// Type is "host", "srflx", "prflx" or "relay".
 	Type string
+	// TCP: the address takes TCP connections (tcptype passive, RFC 6544). Only
+	// our own candidates are so: others' would have us connect to them.
+	TCP bool
+}
+
+// Type preferences (RFC 8445 §5.1.2.2) of our candidates, the best first. TCP is
+// for those who have nothing else, but still better than somebody's relay.
+const (
+	preferHost    = 126
+	preferSrflx   = 100
+	preferHostTCP = 90
+	preferRelay   = 2
+)
+
+// ownCandidate makes the n-th candidate (from 0) of a kind; each kind has a
+// foundation of its own for each address (RFC 8445 §5.1.1.3), and within a kind
+// later ones are less preferred (§5.1.2.1).
+func ownCandidate(addr netip.AddrPort, kind string, prefer, maxLocal, n int) Candidate {
+	const componentRTP = 1
+	return Candidate{
+		Foundation: strconv.Itoa(prefer<<8 | n&0xff),
+		Component:  componentRTP,
+		Priority:   uint32(prefer<<24 | max(maxLocal-n, 0)<<8 | (256 - componentRTP)),
+		Address:    addr,
+		Type:       kind,
+	}
+}
+
+// ReflexiveCandidate returns the candidate for the address by which a STUN
+// server sees one of our sockets.
+func ReflexiveCandidate(addr netip.AddrPort, n int) Candidate {
+	return ownCandidate(addr, "srflx", preferSrflx, 65535, n)
+}
+
+// RelayCandidate returns the candidate for an address of ours at a TURN server.
+func RelayCandidate(addr netip.AddrPort, n int) Candidate {
+	return ownCandidate(addr, "relay", preferRelay, 65535, n)
+}
+
+// PassiveCandidate returns the candidate for a port that takes TCP connections.
+// Its local preference is that of passive host candidates, RFC 6544 §4.2.
+func PassiveCandidate(addr netip.AddrPort, n int) Candidate {
+	const directionPassive, maxOther = 4, 8191
+	c := ownCandidate(addr, "host", preferHostTCP, directionPassive<<13|maxOther, n)
+	c.TCP = true
+	return c
 }
 
 // HostCandidate returns the candidate for one of our own sockets. The n-th
-// address of an endpoint (from 0) gets a lower priority and its own foundation
-// (RFC 8445 §5.1.1.3, §5.1.2.1).
+// address of an endpoint (from 0) gets a lower priority and its own foundation.
 func HostCandidate(addr netip.AddrPort, n int) Candidate {
-	const typeHost, maxLocal, componentRTP = 126, 65535, 1
-	local := max(maxLocal-n, 0)
-	return Candidate{
-		Foundation: strconv.Itoa(n + 1),
-		Component:  componentRTP,
-		Priority:   uint32(typeHost<<24 | local<<8 | (256 - componentRTP)),
-		Address:    addr,
-		Type:       "host",
-	}
+	c := ownCandidate(addr, "host", preferHost, 65535, n)
+	c.Foundation = strconv.Itoa(n + 1)
+	return c
 }
 
 // String returns the value of an a=candidate line.
 func (c Candidate) String() string {
-	s := fmt.Sprintf("%s %d udp %d %s %d typ %s",
-		c.Foundation, c.Component, c.Priority, c.Address.Addr(), c.Address.Port(), c.Type)
+	protocol := "udp"
+	if c.TCP {
+		protocol = "tcp"
+	}
+	s := fmt.Sprintf("%s %d %s %d %s %d typ %s",
+		c.Foundation, c.Component, protocol, c.Priority, c.Address.Addr(), c.Address.Port(), c.Type)
+	if c.TCP {
+		return s + " tcptype passive"
+	}
 	if c.Type != "host" {
 		// The related address is mandatory for these types; it is nobody's
 		// business (RFC 8839 §5.1 allows the unspecified one).

@@ -174,8 +174,8 @@ func TestParseBrowser(t *testing.T) {
 		Pwd:     "4In8hSjHqTcifxtb+HDQnfni",
 		Options: []string{"trickle"},
 		Candidates: []Candidate{
-			{"1089898337", 1, 2122194687, netip.MustParseAddrPort("192.0.2.2:37122"), "host"},
-			{"1199893457", 1, 2122265343, netip.MustParseAddrPort("[fd00::2]:32979"), "host"},
+			{"1089898337", 1, 2122194687, netip.MustParseAddrPort("192.0.2.2:37122"), "host", false},
+			{"1199893457", 1, 2122265343, netip.MustParseAddrPort("[fd00::2]:32979"), "host", false},
 		},
 	}
 	m := &d.Media[0]
