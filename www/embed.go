@@ -10,6 +10,9 @@
 // there is no build step, no CDN, no font or script from elsewhere. The one bundle, vendor/jssip,
 // is made by vendor/vendor.sh and checked in.
 //
+// The page also asks for ice-servers, STUN and TURN servers that the gateway lends, which is not of
+// this package; a 404 or 403 means none.
+//
 // The page speaks SIP over WebSocket (RFC 7118) with the gateway itself, or with any other server
 // that the person names, and audio over WebRTC. This package takes no part in that: it answers GET
 // and HEAD, keeps no state, starts no goroutine, and its handler may be called concurrently. It sets

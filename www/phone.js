@@ -3,6 +3,7 @@
 //   phone/account.js     what is typed, remembered and suggested
 //   phone/agent.js       the WebSocket and the registration
 //   phone/call.js        one call; phone/microphone.js and phone/quality.js belong to it
+//   phone/ice.js         the STUN and TURN servers that the gateway lends
 //   phone/view.js        everything that is seen
 //   phone/sounds.js      everything that is heard besides the other side
 //   phone/words.js       what is said when something fails
@@ -10,6 +11,7 @@
 import { addressOfRecord, loadDefaults, recall, remember, serverURL, suggestServer } from './phone/account.js';
 import { Agent } from './phone/agent.js';
 import { Call } from './phone/call.js';
+import { borrowServers } from './phone/ice.js';
 import { closeMicrophone, openMicrophone } from './phone/microphone.js';
 import * as sounds from './phone/sounds.js';
 import * as view from './phone/view.js';
@@ -71,6 +73,7 @@ function readAccount() {
 
 agent.addEventListener('state', ({ detail: state }) => {
   view.showRegistration(state, address);
+  if (state === 'registered') borrowServers();
   if (state === 'registered' && !call) {
     // Beside the phone it is in nobody's way; on a narrow screen it lies above it.
     if (narrow.matches) $('account').open = false;

@@ -279,7 +279,7 @@ func (g *gateway) openPages() error {
 			settings.Users = append(settings.Users, u.Name)
 		}
 	}
-	handler := www.Handler(settings)
+	handler := g.pageHandler(www.Handler(settings))
 	for _, t := range g.cfg.Transports {
 		if t.Protocol != "http" && t.Protocol != "https" {
 			continue

@@ -1,13 +1,10 @@
 // One call: a JsSIP session as states and events that a page can show.
 
 import JsSIP from '../vendor/jssip/jssip.js';
+import { connectionSettings } from './ice.js';
 import { closeMicrophone } from './microphone.js';
 import { QualityMeter } from './quality.js';
 import { ending } from './words.js';
-
-// No STUN or TURN server: the gateway sees the browser's address by itself (ICE peer reflexive
-// candidates), so that nothing has to be asked before the call can go out.
-const PEER_CONNECTION = { iceServers: [], bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' };
 
 /**
  * States, told by the event "state":
@@ -106,7 +103,7 @@ export class Call extends EventTarget {
   }
 
   #media() {
-    return { mediaStream: this.#microphone, mediaConstraints: { audio: true, video: false }, pcConfig: PEER_CONNECTION };
+    return { mediaStream: this.#microphone, mediaConstraints: { audio: true, video: false }, pcConfig: connectionSettings() };
   }
 
   #connection(connection) {
