@@ -26,7 +26,7 @@ type bridge struct {
 func newBridge(began time.Time, audio bool) *bridge {
 	b := &bridge{began: began}
 	for i := range b.ends {
-		b.ends[i].bridge = b
+		b.ends[i].bridge, b.ends[i].side = b, offeranswer.Side(i)
 		b.ends[i].peer = &b.ends[1-i]
 		b.ends[i].out.ssrc = rand.Uint32()
 		b.ends[i].out.talks = audio
@@ -55,6 +55,9 @@ type terminal struct {
 	route    route    // of what comes from the endpoint
 	// clock is that of the party, which all its streams share; nil: not known.
 	clock *sourceClock
+
+	side offeranswer.Side
+	tap  Tap // nil: nobody records what comes from here
 
 	asked   bool // for a keyframe, askedAt
 	askedAt time.Duration
@@ -123,6 +126,9 @@ func (t *terminal) ReceiveRTP(p []byte) {
 	h.payloadType = to
 	if !t.peer.out.next(&h, at, clockRate) {
 		return
+	}
+	if t.tap != nil {
+		t.tap.Packet(t.side, at, p)
 	}
 	t.peer.out.count(size)
 	if t.route.orientation.from != 0 && t.route.orientation.to != 0 && p[0]&0x10 != 0 {

@@ -36,8 +36,9 @@ type call struct {
 	// exchanges holds the last offer of each side. Two, since both may offer
 	// at once (RFC 3261 §14.1 ends that with 491, but only at the parties).
 	exchanges [2]*exchange
-	current   *exchange // the last one that was answered
-	codecs    string    // of the last agreement
+	current   *exchange                        // the last one that was answered
+	codecs    string                           // of the last agreement
+	taps      func(stream int, video bool) Tap // nil: it is not recorded
 	ended     []StreamStats
 
 	cnames [2]string // fixed

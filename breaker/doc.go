@@ -58,6 +58,13 @@
 // media (consent, DTLS, a wrong certificate) is logged and told to
 // Config.OnMediaLost; ending the call is for the signalling to decide.
 //
+// # Recording
+//
+// [Breaker.Record] gives each stream of a call a [Tap], which gets every packet
+// that goes on, as its sender wrote it. A call that nobody records pays one
+// comparison a packet for it. Where a party sends on hold there is nothing to
+// record, as the other one does not hear it either.
+//
 // # Goroutines
 //
 // [Breaker.Run] owns all: a loop and a reader of STUN and DTLS for each worker,

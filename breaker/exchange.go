@@ -98,11 +98,16 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	ours := answered.ExtensionID(offeranswer.ExtensionOrientation)
 	forth.orientation, back.orientation = extension{theirs, ours}, extension{ours, theirs}
 	s.codec = codecName(offered, answered, &types)
-	return c.worker.wire.Do(func() {
+	s.formats[a.offerer] = offered.Formats
+	s.formats[a.offerer.Other()] = append(slices.Clip(answered.Formats), sent.Formats...) // where they differ, ours count
+	if err := c.worker.wire.Do(func() {
 		offerer.setRoute(forth)
 		answerer.setRoute(back)
 		offerer.out.realign = offerer.out.realign || moved
-	})
+	}); err != nil || c.taps == nil {
+		return err
+	}
+	return c.tap(s)
 }
 
 // codecName is the codec of the answer's first format that carries media.

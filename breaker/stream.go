@@ -21,6 +21,9 @@ type stream struct {
 	bridge   *bridge
 	lines    [2]line
 
+	// formats are what each side sends, under its own payload types.
+	formats [2][]offeranswer.Format
+
 	codec string // the first of those last agreed on, "" if the stream was always refused
 
 	reporters [2]reporter // of the report loop
