@@ -31,18 +31,57 @@ type call struct {
 	ack      *message  // our last ACK to a 2xx
 	received []*message
 	over     bool
+	late     func() // answers a call that is being cancelled
+	pending  bool   // an INVITE of ours has no final response yet
 }
 
 // call places a call and returns at once; everything that comes is handled as it comes: an SDP in a
 // provisional response is applied, a 2xx is acknowledged, a challenge is answered.
 func (p *phone) call(target string, m *webMedia, extra ...header) *call {
-	c := &call{p: p, id: token(22), media: m, localTag: token(10), remote: "<" + target + ">", target: target}
+	c := p.dialog(target)
+	c.media = m
+	c.sendInvite(m.offer("sendrecv"), extra...)
+	return c
+}
+
+// dialog is what a call begins with, and a subscription, too (see ask).
+func (p *phone) dialog(target string) *call {
+	c := &call{p: p, id: token(22), localTag: token(10), remote: "<" + target + ">", target: target}
 	c.local = fmt.Sprintf("\"%s\" <%s>;tag=%s", p.o.user, p.aor(), c.localTag)
 	p.mu.Lock()
 	p.calls[c.id] = c
 	p.mu.Unlock()
-	c.sendInvite(m.offer("sendrecv"), extra...)
 	return c
+}
+
+// ask sends a request of the dialog, with headers and a body of a type if there is one, and returns
+// its final response, which must have the status.
+func (c *call) ask(want int, method, kind, body string, extra ...header) *message {
+	c.p.t.Helper()
+	m := c.newRequest(method)
+	if kind != "" {
+		m.add("Content-Type", kind)
+	}
+	m.headers, m.body = append(m.headers, extra...), body
+	r := c.p.do(m)
+	if r.status != want {
+		c.p.t.Fatalf("%s: %d %s, want %d", method, r.status, r.reason, want)
+	}
+	if method == "SUBSCRIBE" { // the first 2xx makes the dialog
+		c.adopt(r)
+	}
+	return r
+}
+
+// adopt takes the dialog's state out of a response that made it (RFC 3261 §12.1.2).
+func (c *call) adopt(r *message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remote, c.target = r.get("To"), addrURI(r.get("Contact"))
+	if rr := r.all("Record-Route"); len(c.routes) == 0 || c.p.o.sipml5 { // sipML5 takes it from every one
+		slices.Reverse(rr)
+		c.routes = rr
+	}
 }
 
 func (c *call) sendInvite(body string, extra ...header) {
@@ -51,7 +90,7 @@ func (c *call) sendInvite(body string, extra ...header) {
 	m.headers = append(m.headers, extra...)
 	m.body = body
 	c.mu.Lock()
-	c.invite = m
+	c.invite, c.pending = m, true
 	if c.sent.IsZero() {
 		c.sent = time.Now()
 	}
@@ -112,6 +151,9 @@ func (c *call) note(m *message) {
 
 // response handles one response to an INVITE or re-INVITE of ours, on readLoop.
 func (c *call) response(invite, r *message) {
+	c.mu.Lock()
+	c.pending = c.pending && r.status < 200
+	c.mu.Unlock()
 	switch {
 	case r.status == 401 || r.status == 407:
 		c.ackFailure(invite, r)
@@ -123,6 +165,8 @@ func (c *call) response(invite, r *message) {
 		c.ackFailure(invite, r)
 	case r.status >= 200:
 		c.established(r)
+	case r.get("RSeq") != "":
+		c.acknowledge(r)
 	}
 	if r.status < 300 && r.body != "" {
 		if err := c.media.accept(r.body); err != nil {
@@ -134,13 +178,7 @@ func (c *call) response(invite, r *message) {
 
 // established takes the dialog's state out of a 2xx and acknowledges it, as often as it comes.
 func (c *call) established(r *message) {
-	c.mu.Lock()
-	c.remote, c.target = r.get("To"), addrURI(r.get("Contact"))
-	if rr := r.all("Record-Route"); len(c.routes) == 0 || c.p.o.sipml5 { // sipML5 takes it from every 2xx
-		slices.Reverse(rr)
-		c.routes = rr
-	}
-	c.mu.Unlock()
+	c.adopt(r)
 	ack := c.newRequest("ACK")
 	c.mu.Lock()
 	c.seq-- // an ACK has its INVITE's number
@@ -153,6 +191,17 @@ func (c *call) established(r *message) {
 		}
 	}
 	c.p.transmit(ack, func(*message) {})
+}
+
+// acknowledge sends the PRACK of a reliable response (RFC 3262 §4), in the early dialog that it is of.
+func (c *call) acknowledge(r *message) {
+	c.mu.Lock()
+	c.routes = nil // each early dialog has its own
+	c.mu.Unlock()
+	c.adopt(r)
+	m := c.newRequest("PRACK")
+	m.add("RAck", r.get("RSeq")+" "+r.get("CSeq"))
+	c.p.transmit(m, c.note)
 }
 
 // ackFailure is the ACK of the INVITE's own transaction (RFC 3261 §17.1.1.3).
@@ -185,13 +234,40 @@ func (c *call) request(m *message) {
 		c.p.respond(m, 200, "OK", c.localTag, "")
 	case "CANCEL":
 		c.p.respond(m, 200, "OK", c.localTag, "")
+		if c.late != nil {
+			c.late()
+			return
+		}
 		c.p.respond(c.invite, 487, "Request Terminated", c.localTag, "")
 		c.end()
 	case "INVITE", "UPDATE":
-		c.p.respond(m, 200, "OK", c.localTag, c.describe(m.body))
+		c.offered(m)
+	case "REFER":
+		c.p.respond(m, 202, "Accepted", c.localTag, "")
 	default:
 		c.p.respond(m, 200, "OK", c.localTag, "")
 	}
+}
+
+// offered answers a re-INVITE or an UPDATE. While an INVITE of ours waits for its answer, one of the
+// other side is refused (RFC 3261 §14.2). A session timer is agreed to (RFC 4028 §9).
+func (c *call) offered(m *message) {
+	c.mu.Lock()
+	pending := c.pending
+	c.mu.Unlock()
+	if pending && m.method == "INVITE" {
+		c.p.respond(m, 491, "Request Pending", c.localTag, "")
+		return
+	}
+	body := ""
+	if m.method == "INVITE" || m.body != "" {
+		body = c.describe(m.body)
+	}
+	var timer []header
+	if interval := m.get("Session-Expires"); interval != "" {
+		timer = []header{{"Session-Expires", interval}, {"Require", "timer"}}
+	}
+	c.p.respond(m, 200, "OK", c.localTag, body, timer...)
 }
 
 // describe answers an offer, or makes one when there is none.
@@ -222,6 +298,9 @@ func (c *call) answer(m *webMedia) {
 	c.p.respond(c.invite, 200, "OK", c.localTag, c.describe(c.invite.body))
 }
 
+// atCancel has a CANCEL come too late: f answers the call then. It must be set before the call rings.
+func (c *call) atCancel(f func()) { c.late = f }
+
 func (c *call) decline(status int, reason string) {
 	c.p.respond(c.invite, status, reason, c.localTag, "")
 }
@@ -236,16 +315,16 @@ func (c *call) hangUp() {
 }
 
 // cancel gives up an unanswered call (RFC 3261 §9.1) and waits for both final responses.
-func (c *call) cancel() {
+func (c *call) cancel(extra ...header) {
 	c.p.t.Helper()
-	if r := c.p.wait("CANCEL", c.sendCancel()); r.status != 200 {
+	if r := c.p.wait("CANCEL", c.sendCancel(extra...)); r.status != 200 {
 		c.p.t.Errorf("CANCEL: %d %s", r.status, r.reason)
 	}
 	c.await("487", func(m *message) bool { return m.status == 487 })
 }
 
 // sendCancel sends a CANCEL; its responses come on the channel.
-func (c *call) sendCancel() <-chan *message {
+func (c *call) sendCancel(extra ...header) <-chan *message {
 	c.mu.Lock()
 	invite := c.invite
 	c.mu.Unlock()
@@ -257,6 +336,7 @@ func (c *call) sendCancel() <-chan *message {
 		}
 	}
 	m.add("CSeq", fmt.Sprintf("%d CANCEL", number))
+	m.headers = append(m.headers, extra...)
 	final := make(chan *message, 4)
 	via := invite.get("Via")
 	c.p.mu.Lock()
@@ -303,7 +383,10 @@ func (c *call) await(what string, match func(*message) bool) *message {
 // awaitFinal waits for the final response to the call's first INVITE.
 func (c *call) awaitFinal() *message {
 	c.p.t.Helper()
-	return c.await("final response", func(m *message) bool { return m.status >= 200 })
+	return c.await("final response", func(m *message) bool {
+		_, method := m.cseq()
+		return m.status >= 200 && method == "INVITE"
+	})
 }
 
 // awaitAnswer waits until the call is up.

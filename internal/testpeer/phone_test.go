@@ -163,7 +163,7 @@ func (p *phone) request(m *message) {
 	id := m.get("Call-ID")
 	p.mu.Lock()
 	c, known := p.calls[id]
-	if !known && m.method == "INVITE" {
+	if !known && (m.method == "INVITE" || m.method == "SUBSCRIBE") {
 		c = &call{p: p, id: id, localTag: token(10), invite: m}
 		p.calls[id] = c
 	}
@@ -173,8 +173,8 @@ func (p *phone) request(m *message) {
 	p.mu.Unlock()
 	switch {
 	case c == nil && m.method == "ACK":
-	case c == nil && m.method == "MESSAGE":
-		p.respond(m, 200, "OK", token(10), "")
+	case c == nil && (m.method == "MESSAGE" || m.method == "PUBLISH"):
+		p.respond(m, 200, "OK", token(10), "", header{"SIP-ETag", token(8)})
 	case c == nil:
 		p.respond(m, 405, "Method Not Allowed", token(10), "") // sipML5's answer to OPTIONS and INFO
 	case !known:
@@ -182,8 +182,8 @@ func (p *phone) request(m *message) {
 		c.note(m)
 		p.incoming <- c
 	default:
+		c.request(m) // who waits for the request goes on when it has been answered
 		c.note(m)
-		c.request(m)
 	}
 }
 
@@ -196,7 +196,7 @@ func (p *phone) write(m *message) {
 }
 
 // respond answers a request (RFC 3261 §8.2.6).
-func (p *phone) respond(req *message, status int, reason, tag, body string) {
+func (p *phone) respond(req *message, status int, reason, tag, body string, extra ...header) {
 	m := &message{status: status, reason: reason, body: body}
 	for _, name := range []string{"Via", "Record-Route", "From", "To", "Call-ID", "CSeq"} {
 		for _, v := range req.all(name) {
@@ -206,13 +206,19 @@ func (p *phone) respond(req *message, status int, reason, tag, body string) {
 			m.add(name, v)
 		}
 	}
-	if req.method == "INVITE" && status < 300 {
+	if hasTarget(req.method) && status < 300 {
 		m.add("Contact", "<"+p.dialogContact("")+">")
 	}
 	if body != "" {
 		m.add("Content-Type", "application/sdp")
 	}
+	m.headers = append(m.headers, extra...)
 	p.write(m)
+}
+
+// hasTarget tells whether a request and its responses name the remote target (RFC 3261 §12.2, RFC 6665 §4.1).
+func hasTarget(method string) bool {
+	return method == "INVITE" || method == "UPDATE" || method == "SUBSCRIBE" || method == "NOTIFY" || method == "REFER"
 }
 
 // contact is the URI of ours; extra goes between our parameters, where each client has it.

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// scenarios are SIPp's scripts, one call each; the comment in each says what it does.
+// scenarios are SIPp's scripts, one call each; the comment in each says what it does. Those with
+// macros in them are expanded first, see script.
 //
 //go:embed testdata/sipp/*.xml
 var scenarios embed.FS
@@ -38,6 +39,8 @@ type SIPpOptions struct {
 	IPv6 bool
 	// Account and Password are for scenarios that authenticate, as Account@Domain.
 	Account, Password, Domain string
+	// Keys are texts that the scenario has as [name].
+	Keys map[string]string
 	// Calls is the number of calls after which SIPp ends with status 0; 1 if zero. With a
 	// negative number SIPp serves until it is stopped.
 	Calls int
@@ -53,8 +56,12 @@ func StartSIPp(t testing.TB, scenario string, o SIPpOptions) *SIPp {
 	if err != nil {
 		t.Fatal(err)
 	}
+	expanded, err := expand(string(text))
+	if err != nil {
+		t.Fatalf("%s: %v", scenario, err)
+	}
 	file := filepath.Join(dir, scenario+".xml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(expanded), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Four media ports: RTP, RTCP and the same two above (SIPp's "video").
@@ -88,6 +95,9 @@ func (s *SIPp) arguments(t testing.TB, file string, o SIPpOptions) []string {
 	}
 	if o.Account != "" {
 		args = append(args, "-au", o.Account, "-ap", o.Password, "-key", "account", o.Account, "-key", "domain", o.Domain)
+	}
+	for name, text := range o.Keys {
+		args = append(args, "-key", name, text)
 	}
 	if o.Calls >= 0 {
 		args = append(args, "-m", strconv.Itoa(max(o.Calls, 1)))
