@@ -18,6 +18,10 @@ type call struct {
 	id    string // Call-ID
 	media *webMedia
 
+	// What a test does in place of the usual with requests of a method, and with a 2xx to INVITE ("ACK").
+	// To be filled before they can come.
+	instead map[string]func(*message)
+
 	localTag string
 	local    string   // our From value in requests
 	invite   *message // the newest of ours, or the first of theirs
@@ -31,8 +35,7 @@ type call struct {
 	ack      *message  // our last ACK to a 2xx
 	received []*message
 	over     bool
-	late     func() // answers a call that is being cancelled
-	pending  bool   // an INVITE of ours has no final response yet
+	pending  bool // an INVITE of ours has no final response yet
 }
 
 // call places a call and returns at once; everything that comes is handled as it comes: an SDP in a
@@ -163,6 +166,8 @@ func (c *call) response(invite, r *message) {
 		}
 	case r.status >= 300:
 		c.ackFailure(invite, r)
+	case r.status >= 200 && c.instead["ACK"] != nil:
+		c.instead["ACK"](r)
 	case r.status >= 200:
 		c.established(r)
 	case r.get("RSeq") != "":
@@ -222,6 +227,10 @@ func (c *call) ackFailure(invite, r *message) {
 
 // request handles a request within the dialog, on readLoop.
 func (c *call) request(m *message) {
+	if f := c.instead[m.method]; f != nil {
+		f(m)
+		return
+	}
 	switch m.method {
 	case "ACK":
 		if m.body != "" { // to an offer in our 200
@@ -234,10 +243,6 @@ func (c *call) request(m *message) {
 		c.p.respond(m, 200, "OK", c.localTag, "")
 	case "CANCEL":
 		c.p.respond(m, 200, "OK", c.localTag, "")
-		if c.late != nil {
-			c.late()
-			return
-		}
 		c.p.respond(c.invite, 487, "Request Terminated", c.localTag, "")
 		c.end()
 	case "INVITE", "UPDATE":
@@ -297,9 +302,6 @@ func (c *call) answer(m *webMedia) {
 	c.mu.Unlock()
 	c.p.respond(c.invite, 200, "OK", c.localTag, c.describe(c.invite.body))
 }
-
-// atCancel has a CANCEL come too late: f answers the call then. It must be set before the call rings.
-func (c *call) atCancel(f func()) { c.late = f }
 
 func (c *call) decline(status int, reason string) {
 	c.p.respond(c.invite, status, reason, c.localTag, "")

@@ -169,7 +169,10 @@ func TestIntegrationFlowsIn(t *testing.T) {
 		}},
 		{scenario: "uac-cancel-glare", run: func(t *testing.T, p *phone, s *SIPp) {
 			c := p.accept()
-			c.atCancel(func() { c.answer(newWebMedia(t, 700)) })
+			c.instead = map[string]func(*message){"CANCEL": func(m *message) {
+				p.respond(m, 200, "OK", c.localTag, "")
+				c.answer(newWebMedia(t, 700))
+			}}
 			c.ring()
 			c.awaitRequest("BYE")
 		}},

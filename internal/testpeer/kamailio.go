@@ -48,6 +48,22 @@ func StartSecureKamailio(t testing.TB, key, certificate string) *Kamailio {
 	return startKamailio(t, k, fmt.Sprintf("TLSPORT=%d", k.TLS), fmt.Sprintf("TLSKEY=%q", key), fmt.Sprintf("TLSCERT=%q", certificate))
 }
 
+// StartStrictKamailio is StartSecureKamailio for one that demands certificates of an authority, a PEM
+// file, and shows its own to those whom it calls.
+func StartStrictKamailio(t testing.TB, key, certificate, authority string) *Kamailio {
+	t.Helper()
+	k := &Kamailio{TLS: FreePort(t)}
+	return startKamailio(t, k, fmt.Sprintf("TLSPORT=%d", k.TLS), fmt.Sprintf("TLSKEY=%q", key), fmt.Sprintf("TLSCERT=%q", certificate),
+		fmt.Sprintf("TLSCLIENTCA=%q", authority))
+}
+
+// StartOutboundKamailio starts one that knows several flows of a device (RFC 5626), and fails over
+// from one to the next.
+func StartOutboundKamailio(t testing.TB) *Kamailio {
+	t.Helper()
+	return startKamailio(t, &Kamailio{}, "OUTBOUND")
+}
+
 func startKamailio(t testing.TB, k *Kamailio, defines ...string) *Kamailio {
 	t.Helper()
 	program := Require(t, "kamailio")
@@ -101,10 +117,15 @@ func exchange(to, method, uri, user, headers string) (int, error) {
 		return 0, err
 	}
 	defer c.Close()
+	return exchangeOver(c, "UDP", method, uri, user, headers)
+}
+
+// exchangeOver is exchange over a connection.
+func exchangeOver(c net.Conn, transport, method, uri, user, headers string) (int, error) {
 	id := strconv.FormatInt(time.Now().UnixNano(), 36)
-	fmt.Fprintf(c, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
+	fmt.Fprintf(c, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:%s@%s>;tag=%s\r\nTo: <sip:%s@%s>\r\nCall-ID: %s\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
-		method, uri, c.LocalAddr(), id, user, KamailioDomain, id, user, KamailioDomain, id, method, headers)
+		method, uri, transport, c.LocalAddr(), id, user, KamailioDomain, id, user, KamailioDomain, id, method, headers)
 	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return 0, err
 	}

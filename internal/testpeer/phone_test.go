@@ -24,6 +24,7 @@ type phone struct {
 	out sync.Mutex // a WebSocket has one writer; guards ws and read
 
 	host, user, instance string // of Contact and Via
+	regID                int    // tells the flows of one instance apart (RFC 5626 §4.2)
 	registration         string // Call-ID
 	regSeq               int
 
@@ -60,7 +61,7 @@ type phoneOptions struct {
 func newPhone(t testing.TB, o phoneOptions) *phone {
 	t.Helper()
 	p := &phone{
-		t: t, o: o, host: token(12) + ".invalid", user: token(8), registration: token(22),
+		t: t, o: o, host: token(12) + ".invalid", user: token(8), regID: 1, registration: token(22),
 		instance: "8f1fa16a-1165-4a96-8341-785b1ef2" + token(2) + "01",
 		incoming: make(chan *call, 64), pending: map[string]transaction{}, calls: map[string]*call{},
 	}
@@ -353,7 +354,7 @@ func (p *phone) registerRequest(expires int, auth header) *message {
 		}
 		m.add("Organization", "Doubango Telecom")
 	} else {
-		m.add("Contact", fmt.Sprintf(`<%s>;+sip.ice;reg-id=1;+sip.instance="<urn:uuid:%s>";expires=%d`, p.contact(""), p.instance, expires))
+		m.add("Contact", fmt.Sprintf(`<%s>;+sip.ice;reg-id=%d;+sip.instance="<urn:uuid:%s>";expires=%d`, p.contact(""), p.regID, p.instance, expires))
 		m.add("Expires", fmt.Sprint(expires))
 		m.add("Allow", "INVITE,ACK,CANCEL,BYE,UPDATE,MESSAGE,OPTIONS,REFER,INFO,NOTIFY")
 		m.add("Supported", "path,gruu,outbound")

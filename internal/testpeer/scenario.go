@@ -222,7 +222,7 @@ func part(kind, text string) string {
 }
 
 func sdpPart(direction string) string {
-	return part("application/sdp", "v=0\no=sipp 4711 1 IN IP4 [local_ip]\ns=-\nc=IN IP4 [media_ip]\nt=0 0\n"+
+	return part("application/sdp", "v=0\no=sipp 4711 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n"+
 		"m=audio [media_port] RTP/AVP 0\na=rtpmap:0 PCMU/8000\na="+direction)
 }
 

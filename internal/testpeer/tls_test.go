@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -128,4 +129,64 @@ func TestIntegrationTLSNotTrusted(t *testing.T) {
 			g.AwaitIdle(t, 10*time.Second)
 		})
 	}
+}
+
+// TestIntegrationClientCertificates: the gateway and the server show each other certificates, in
+// whichever direction a connection is made.
+func TestIntegrationClientCertificates(t *testing.T) {
+	t.Parallel()
+	ca, stranger := newAuthority(t), newAuthority(t)
+	key, certificate := ca.issue("localhost", net.IPv4(127, 0, 0, 1))
+	ownKey, ownCertificate := ca.issue("gateway", net.IPv4(127, 0, 0, 1))
+	k := StartStrictKamailio(t, key, certificate, ca.file)
+	strict := func(key, certificate string) (*Gateway, string) {
+		config := NewGatewayConfig(t)
+		config.PBX = 0
+		port := FreePort(t)
+		config.Elements = []string{
+			fmt.Sprintf("<transport>tls;%s;%d</transport>", loopback, port),
+			fmt.Sprintf("<outbound-proxy>*;sip:localhost:%d;transport=tls</outbound-proxy>", k.TLS),
+			"<tls-ca>" + ca.file + "</tls-ca>",
+			fmt.Sprintf("<ssl-certificates>%s;%s;%s;yes</ssl-certificates>", key, certificate, ca.file),
+		}
+		return StartGateway(t, config), fmt.Sprintf("%s:%d", loopback, port)
+	}
+	g, address := strict(ownKey, ownCertificate)
+	bothWays(t, k, atKamailio(t, g, "alice"))
+	g.AwaitIdle(t, 10*time.Second)
+
+	strangeKey, strangeCertificate := stranger.issue("localhost", net.IPv4(127, 0, 0, 1))
+	for _, c := range []struct {
+		name, key, certificate string
+		heard                  bool
+	}{{"none", "", "", false}, {"of a stranger", strangeKey, strangeCertificate, false}, {"good", key, certificate, true}} {
+		if status, err := ask(t, address, c.key, c.certificate); c.heard != (err == nil && status == 200) {
+			t.Errorf("certificate %s: OPTIONS got %d, %v", c.name, status, err)
+		}
+	}
+
+	refused, _ := strict(strangeKey, strangeCertificate) // by the server, in whose eyes it is nobody
+	p := newPhone(t, phoneOptions{url: refused.URL(), user: "bob", domain: KamailioDomain})
+	if r := p.tryRegister(600); r.status < 500 || r.status > 599 {
+		t.Errorf("REGISTER with a certificate of a stranger: %d %s, want 5xx", r.status, r.reason)
+	}
+}
+
+// ask sends an OPTIONS over TLS, with a client certificate if there is one.
+func ask(t *testing.T, address, key, certificate string) (int, error) {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true} // it is the client who is on trial
+	if key != "" {
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return exchangeOver(conn, "TLS", "OPTIONS", "sip:"+address, "somebody", "")
 }
