@@ -4,6 +4,7 @@ package testpeer
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,7 +35,10 @@ func openDoor(t testing.TB, c *GatewayConfig) door {
 // that does not answer yet.
 func (d door) ask(method, path, body string) (int, string) {
 	d.t.Helper()
-	req, err := http.NewRequestWithContext(d.t.Context(), method, d.base+path, strings.NewReader(body))
+	// Cleanups ask, too, when the test's own context is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.t.Context()), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, d.base+path, strings.NewReader(body))
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -122,6 +122,9 @@ func TestIntegrationFlows(t *testing.T) {
 			c := p.call(p.callee(), newWebMedia(t, 700))
 			c.await("100", func(m *message) bool { return m.status == 100 })
 			c.cancel(with("Reason", `SIP;cause=200;text="Call completed elsewhere"`))
+			if !strings.Contains(s.Messages(), "Reason: SIP;cause=200;text=") {
+				t.Error("the server was not told why (RFC 3326 s. 2)")
+			}
 		}},
 		{scenario: "uas-cancel-glare", run: func(t *testing.T, p *phone, s *SIPp) {
 			c := p.call(p.callee(), newWebMedia(t, 700))

@@ -14,7 +14,15 @@ type scene struct {
 	scenario string
 	o        SIPpOptions
 	client   func(*phoneOptions)
+	killed   bool // the SIPp does not live to the end of its scenario
 	run      func(t *testing.T, p *phone, s *SIPp)
+}
+
+func (s *scene) ends(t *testing.T, peer *SIPp) {
+	t.Helper()
+	if !s.killed {
+		peer.Succeeds(t, 60*time.Second)
+	}
 }
 
 // callee is whom a browser calls at a SIPp.
@@ -29,7 +37,11 @@ func answering(t *testing.T, scenes []scene, change ...func(*GatewayConfig)) *Ga
 	domain := func(i int) string { return fmt.Sprintf("%s-%d.example", scenes[i].scenario, i) }
 	for i, s := range scenes {
 		servers[i] = StartSIPp(t, s.scenario, s.o)
-		config.Elements = append(config.Elements, fmt.Sprintf("<outbound-proxy>%s;sip:%s</outbound-proxy>", domain(i), servers[i].Addr()))
+		transport := "udp"
+		if s.o.TCP {
+			transport = "tcp"
+		}
+		config.Elements = append(config.Elements, fmt.Sprintf("<outbound-proxy>%s;sip:%s;transport=%s</outbound-proxy>", domain(i), servers[i].Addr(), transport))
 	}
 	for _, f := range change {
 		f(&config)
@@ -44,7 +56,7 @@ func answering(t *testing.T, scenes []scene, change ...func(*GatewayConfig)) *Ga
 				s.client(&o)
 			}
 			s.run(t, newPhone(t, o), servers[i])
-			servers[i].Succeeds(t, 20*time.Second)
+			s.ends(t, servers[i])
 		})
 	}
 	return g
@@ -52,10 +64,15 @@ func answering(t *testing.T, scenes []scene, change ...func(*GatewayConfig)) *Ga
 
 // calling plays scenes at one gateway, all at once: each browser is registered at Kamailio, where its
 // SIPp finds it.
-func calling(t *testing.T, scenes []scene) {
+func calling(t *testing.T, scenes []scene, change ...func(*GatewayConfig)) *Gateway {
 	t.Helper()
 	k := StartKamailio(t)
-	g := behind(t, k.Addr())
+	config := NewGatewayConfig(t)
+	config.PBX, config.OutboundProxy = 0, k.Addr()
+	for _, f := range change {
+		f(&config)
+	}
+	g := StartGateway(t, config)
 	t.Cleanup(func() { g.AwaitIdle(t, 20*time.Second) })
 	for i, s := range scenes {
 		t.Run(s.scenario, func(t *testing.T) {
@@ -69,9 +86,10 @@ func calling(t *testing.T, scenes []scene) {
 			o.Remote, o.User = k.Addr(), p.o.user
 			uac := StartSIPp(t, s.scenario, o)
 			s.run(t, p, uac)
-			uac.Succeeds(t, 20*time.Second)
+			s.ends(t, uac)
 		})
 	}
+	return g
 }
 
 // connected has a browser call and waits for the answer and for its own tone out of the echo.
