@@ -95,6 +95,82 @@ func TestIntegrationResettingServer(t *testing.T) {
 	g.AwaitIdle(t, 10*time.Second)
 }
 
+// TestIntegrationSlowRegistrar: one that needs ten seconds is waited for, one that never answers is
+// given up, and neither holds up who registers elsewhere.
+func TestIntegrationSlowRegistrar(t *testing.T) {
+	t.Parallel()
+	silent, err := net.ListenPacket("udp4", loopback+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	slow, quick := StartSIPp(t, "uas-registrar-slow", SIPpOptions{}), StartSIPp(t, "uas-registrar", SIPpOptions{})
+	config := NewGatewayConfig(t)
+	config.PBX = 0
+	for domain, server := range map[string]string{"silent": silent.LocalAddr().String(), "slow": slow.Addr(), "quick": quick.Addr()} {
+		config.Elements = append(config.Elements, fmt.Sprintf("<outbound-proxy>%s.example;sip:%s</outbound-proxy>", domain, server))
+	}
+	g := StartGateway(t, config)
+	at := func(domain string) *phone {
+		return newPhone(t, phoneOptions{url: g.URL(), user: "alice", password: "secret", domain: domain + ".example"})
+	}
+	final := make(chan *message, 2)
+	begin := func(p *phone) {
+		p.transmit(p.registerRequest(600, header{}), func(r *message) {
+			if r.status >= 200 {
+				final <- r
+			}
+		})
+	}
+	waiting, hopeless := at("slow"), at("silent")
+	begin(waiting)
+	begin(hopeless)
+	p := at("quick")
+	p.register(600)
+	p.register(0)
+	if len(final) != 0 {
+		t.Error("the slow registrar was faster than the quick one")
+	}
+	if r := waiting.wait("REGISTER at the slow registrar", final); r.status != 200 {
+		t.Errorf("the slow registrar: %d %s, want 200", r.status, r.reason)
+	}
+	if r := hopeless.wait("REGISTER at the silent registrar", final); r.status != 408 {
+		t.Errorf("the silent registrar: %d %s, want 408", r.status, r.reason)
+	}
+	slow.Succeeds(t, 10*time.Second)
+	quick.Succeeds(t, 10*time.Second)
+}
+
+// TestIntegrationDeadDNS: with a name server that does not answer, names are nobody's, and whoever is
+// named by an address is reached as ever.
+func TestIntegrationDeadDNS(t *testing.T) {
+	t.Parallel()
+	uas := StartSIPp(t, "uas", SIPpOptions{})
+	config := NewGatewayConfig(t)
+	config.PBX = 0
+	config.Elements = []string{
+		"<nameserver>192.0.2.53</nameserver>", // no one's, RFC 5737
+		"<outbound-proxy>named.example;sip:server.named.example</outbound-proxy>",
+		"<allow-next-hop>asked.example</allow-next-hop>",
+		fmt.Sprintf("<outbound-proxy>phones.example;sip:%s</outbound-proxy>", uas.Addr()),
+	}
+	g := StartGateway(t, config)
+	p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+	begin := time.Now()
+	calls := []*call{p.call("sip:test@named.example", newWebMedia(t, 700)), p.call("sip:test@asked.example", newWebMedia(t, 700))}
+	p.talk("sip:test@phones.example")
+	for _, c := range calls {
+		if r := c.awaitFinal(); r.status < 500 || r.status > 599 {
+			t.Errorf("a call to a name: %d %s, want 5xx", r.status, r.reason)
+		}
+	}
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("the refusals took %s", took)
+	}
+	uas.Succeeds(t, 10*time.Second)
+	g.AwaitIdle(t, 10*time.Second)
+}
+
 // TestIntegrationPeerKilled: of a call with a telephone that is gone, and its connection with it,
 // nothing is left when the browser has had enough, though nobody answers any more.
 func TestIntegrationPeerKilled(t *testing.T) {

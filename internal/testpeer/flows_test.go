@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// flows says for each flow of messages that browsers and SIP servers have through the gateway which
-// test plays it against SIPp, and by which scenario. TestFlows holds the table to what there is.
+// flows says for each flow of messages that browsers and SIP servers have through the gateway, calls
+// first, then what else dialogs carry, which test plays it against SIPp, and by which scenario. TestFlows holds the table to what there is.
 var flows = []struct{ flow, test, scenario string }{
 	{"REGISTER, challenged, and its end", "TestIntegrationSIPpRegistrar", "uas-registrar"},
 	{"INVITE of a browser, media not touched", "TestIntegrationFlows", "uas-relay"},
@@ -34,6 +34,24 @@ var flows = []struct{ flow, test, scenario string }{
 	{"MESSAGE of a browser", "TestIntegrationFlows", "uas-message"},
 	{"MESSAGE to a browser", "TestIntegrationFlowsIn", "uac-message"},
 	{"INFO both ways, DTMF among it", "TestIntegrationFlows", "uas-info"},
+
+	{"SUBSCRIBE and NOTIFY, the browser watches", "TestIntegrationWatches", "uas-notifier"},
+	{"SUBSCRIBE and NOTIFY, the browser is watched", "TestIntegrationWatched", "uac-watcher"},
+	{"PUBLISH of a browser", "TestIntegrationWatches", "uas-publish"},
+	{"PUBLISH to a browser", "TestIntegrationWatched", "uac-publish"},
+	{"REFER of a browser", "TestIntegrationTransfers", "uas-refer"},
+	{"REFER, reported on after the call", "TestIntegrationTransfers", "uas-refer-late"},
+	{"REFER to a browser", "TestIntegrationTransfers", "uas-refers"},
+	{"Replaces of a browser", "TestIntegrationTransfers", "uas-replaces"},
+	{"Replaces to a browser", "TestIntegrationReplacesIn", "uac-replaces"},
+	{"PRACK and UPDATE, the browser calls", "TestIntegrationReliable", "uas-prack"},
+	{"PRACK and UPDATE, the server calls", "TestIntegrationReliableIn", "uac-prack"},
+	{"early dialogs with media", "TestIntegrationSIPpAnswers", "uas-fork"},
+	{"early dialogs with PRACK, 199, Reason", "TestIntegrationReliable", "uas-fork-prack"},
+	{"session timer, 422 and refreshes", "TestIntegrationSessionTimer", "uas-timer"},
+	{"session timer that runs out", "TestIntegrationSessionExpires", "uas-timer-dies"},
+	{"redirection passed on", "TestIntegrationSIPpAnswers", "uas-redirect"},
+	{"redirection followed", "TestIntegrationRedirect", "uas-moved"},
 }
 
 // TestFlows: the table names tests that are there, which name the scenarios.
