@@ -30,6 +30,12 @@
 // process's own ([Process.HoldsUDP], [Process.HoldsTCP]), or the peer answers. [Eventually] asks for
 // such a condition until a deadline; the generous deadlines cost nothing when all is well.
 //
+// # Scenarios
+//
+// What SIPp says is in testdata/sipp, one file for each part that it plays: "uas-…" is called, "uac-…"
+// calls. The newer ones are written with macros, see scenario.go; several of them are played at one
+// gateway at once. Which flow of messages is played where is in the table of flows_test.go.
+//
 // # The browser's stand-in
 //
 // The test files hold a third kind of peer, written for this purpose: a telephone over SIP over

@@ -110,7 +110,7 @@ func TestIntegrationSIPpRegistrar(t *testing.T) {
 // TestIntegrationFlows: what browsers begin.
 func TestIntegrationFlows(t *testing.T) {
 	t.Parallel()
-	answering(t, []scene{
+	answering(t, inBothShapes([]scene{
 		{scenario: "uas-relay", client: sipml5("no", ""), run: func(t *testing.T, p *phone, s *SIPp) {
 			c := p.call(p.callee(), newWebMedia(t, 700))
 			c.await("180", func(m *message) bool { return m.status == 180 })
@@ -171,13 +171,13 @@ func TestIntegrationFlows(t *testing.T) {
 			})
 			c.hangUp()
 		}},
-	})
+	}))
 }
 
 // TestIntegrationFlowsIn: what servers begin.
 func TestIntegrationFlowsIn(t *testing.T) {
 	t.Parallel()
-	calling(t, []scene{
+	calling(t, inBothShapes([]scene{
 		{scenario: "uac-relay", client: sipml5("no", ""), run: func(t *testing.T, p *phone, s *SIPp) {
 			c := p.accept()
 			if !strings.Contains(c.invite.body, "a=ice-ufrag:sipp") {
@@ -202,7 +202,7 @@ func TestIntegrationFlowsIn(t *testing.T) {
 				t.Errorf("got %q as %s", m.body, m.get("Content-Type"))
 			}
 		}},
-	})
+	}))
 }
 
 // TestIntegrationNoOutboundProxy: where the gateway knows no server for a domain, what belongs to a

@@ -29,7 +29,7 @@ func (c *call) update(direction string) string {
 func TestIntegrationReliable(t *testing.T) {
 	t.Parallel()
 	reliable := with("Supported", "100rel")
-	answering(t, []scene{
+	answering(t, inBothShapes([]scene{
 		{scenario: "uas-prack", run: func(t *testing.T, p *phone, s *SIPp) {
 			c := p.call(p.callee(), newWebMedia(t, 700), reliable)
 			c.await("200 to PRACK", func(m *message) bool { return m.status == 200 && strings.HasSuffix(m.get("CSeq"), "PRACK") })
@@ -62,13 +62,13 @@ func TestIntegrationReliable(t *testing.T) {
 				t.Errorf("BYE with Reason %q", got)
 			}
 		}},
-	})
+	}))
 }
 
 // TestIntegrationReliableIn: the same where the server calls.
 func TestIntegrationReliableIn(t *testing.T) {
 	t.Parallel()
-	calling(t, []scene{{scenario: "uac-prack", run: func(t *testing.T, p *phone, s *SIPp) {
+	calling(t, inBothShapes([]scene{{scenario: "uac-prack", run: func(t *testing.T, p *phone, s *SIPp) {
 		c := p.accept()
 		c.media = newWebMedia(t, 700)
 		p.respond(c.invite, 183, "Session Progress", c.localTag, c.describe(c.invite.body), with("Require", "100rel"), with("RSeq", "5"))
@@ -79,14 +79,14 @@ func TestIntegrationReliableIn(t *testing.T) {
 		p.respond(c.invite, 200, "OK", c.localTag, "")
 		c.await("resume", func(m *message) bool { return m.method == "UPDATE" && strings.Contains(m.body, "a=sendrecv") })
 		c.awaitRequest("BYE")
-	}}})
+	}}}))
 }
 
 // TestIntegrationSessionTimer: an interval that is too small is refused by who is called, and either
 // side refreshes (RFC 4028).
 func TestIntegrationSessionTimer(t *testing.T) {
 	t.Parallel()
-	answering(t, []scene{{scenario: "uas-timer", run: func(t *testing.T, p *phone, s *SIPp) {
+	answering(t, inBothShapes([]scene{{scenario: "uas-timer", run: func(t *testing.T, p *phone, s *SIPp) {
 		c := p.call(p.callee(), newWebMedia(t, 700), with("Session-Expires", "90"))
 		if r := c.awaitFinal(); r.status != 422 || r.get("Min-SE") != "120" {
 			t.Fatalf("%d with Min-SE %q, want 422 with 120", r.status, r.get("Min-SE"))
@@ -103,7 +103,7 @@ func TestIntegrationSessionTimer(t *testing.T) {
 		c.media.forget()
 		c.media.awaitTone(700)
 		c.hangUp()
-	}}})
+	}}}))
 }
 
 // TestIntegrationSessionExpires: a session that nobody refreshes is ended toward both sides when its

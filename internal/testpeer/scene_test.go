@@ -25,6 +25,17 @@ func (s *scene) ends(t *testing.T, peer *SIPp) {
 	}
 }
 
+// inBothShapes doubles the scenes: JsSIP's messages, and those of sipML5 with the breaker.
+func inBothShapes(scenes []scene) []scene {
+	for _, s := range scenes {
+		if s.client == nil {
+			s.client = sipml5("yes", "")
+			scenes = append(scenes, s)
+		}
+	}
+	return scenes
+}
+
 // callee is whom a browser calls at a SIPp.
 func (p *phone) callee() string { return "sip:test@" + p.o.domain }
 

@@ -51,7 +51,7 @@ func TestIntegrationWatches(t *testing.T) {
 			},
 		})
 	}
-	answering(t, scenes)
+	answering(t, inBothShapes(scenes))
 }
 
 // TestIntegrationWatched: a server subscribes at browsers, and publishes there.
@@ -74,7 +74,7 @@ func TestIntegrationWatched(t *testing.T) {
 			},
 		})
 	}
-	calling(t, scenes)
+	calling(t, inBothShapes(scenes))
 }
 
 // TestIntegrationTransfers: REFER both ways, with the reports on it (RFC 3515), also after the call,
@@ -82,7 +82,7 @@ func TestIntegrationWatched(t *testing.T) {
 func TestIntegrationTransfers(t *testing.T) {
 	t.Parallel()
 	const replaces = "abc@192.0.2.1;to-tag=their-tag;from-tag=our-tag"
-	answering(t, []scene{
+	answering(t, inBothShapes([]scene{
 		{scenario: "uas-refer", run: func(t *testing.T, p *phone, s *SIPp) {
 			c := connected(t, p)
 			target := fmt.Sprintf("<sip:carol@other.example?Replaces=%s%%3Bto-tag%%3Dx%%3Bfrom-tag%%3D%s>", c.id, c.localTag)
@@ -114,14 +114,14 @@ func TestIntegrationTransfers(t *testing.T) {
 		{scenario: "uas-replaces", o: SIPpOptions{Keys: map[string]string{"replaces": replaces}}, run: func(t *testing.T, p *phone, s *SIPp) {
 			connected(t, p, with("Replaces", replaces), with("Require", "replaces")).hangUp()
 		}},
-	})
+	}))
 }
 
 // TestIntegrationReplacesIn: a server calls a browser in the place of another call.
 func TestIntegrationReplacesIn(t *testing.T) {
 	t.Parallel()
 	const replaces = "abc@192.0.2.1;to-tag=their-tag;from-tag=our-tag"
-	calling(t, []scene{{
+	calling(t, inBothShapes([]scene{{
 		scenario: "uac-replaces", o: SIPpOptions{Keys: map[string]string{"replaces": replaces}},
 		run: func(t *testing.T, p *phone, s *SIPp) {
 			c := picked(t, p)
@@ -130,5 +130,5 @@ func TestIntegrationReplacesIn(t *testing.T) {
 			}
 			c.hangUp()
 		},
-	}})
+	}}))
 }
