@@ -55,10 +55,39 @@ func TestIntegrationSilentServer(t *testing.T) {
 	p.register(600)
 }
 
-// TestIntegrationResettingServer: a server that resets its connections costs the client an answer of
-// its own, not its patience.
+// TestIntegrationResettingServer: a server that resets its connections, in the middle of an answer or
+// after what is none, costs the client an answer of ours, not its patience.
 func TestIntegrationResettingServer(t *testing.T) {
 	t.Parallel()
+	for name, says := range map[string]string{
+		"nothing":               "",
+		"half an answer":        "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK",
+		"garbage":               "\x16\x03\x01\x00\xff\r\n\r\n\x00\x00",
+		"answer to nobody":      "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKnone\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: x\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
+		"body that never comes": "SIP/2.0 200 OK\r\nContent-Length: 60000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := NewGatewayConfig(t)
+			config.PBX, config.OutboundProxy, config.OutboundTransport = 0, resetting(t, says), "tcp"
+			g := StartGateway(t, config)
+			p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
+			begin := time.Now()
+			if r := p.tryRegister(600); r.status < 500 || r.status > 599 {
+				t.Errorf("REGISTER: %d %s, want 5xx", r.status, r.reason)
+			}
+			p.refused("INVITE", "sip:test@phones.example", 503)
+			if took := time.Since(begin); took > 8*time.Second {
+				t.Errorf("two refusals took %s", took)
+			}
+			g.AwaitIdle(t, 10*time.Second)
+		})
+	}
+}
+
+// resetting is a TCP server that says something to whoever sends anything, and resets the connection.
+func resetting(t *testing.T, says string) string {
+	t.Helper()
 	l, err := net.Listen("tcp4", loopback+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +101,7 @@ func TestIntegrationResettingServer(t *testing.T) {
 				return
 			}
 			_, _ = c.Read(make([]byte, 1))
+			_, _ = c.Write([]byte(says))
 			_ = c.(*net.TCPConn).SetLinger(0) // RST
 			c.Close()
 		}
@@ -80,19 +110,7 @@ func TestIntegrationResettingServer(t *testing.T) {
 		l.Close()
 		<-ended
 	})
-	config := NewGatewayConfig(t)
-	config.PBX, config.OutboundProxy, config.OutboundTransport = 0, l.Addr().String(), "tcp"
-	g := StartGateway(t, config)
-	p := newPhone(t, phoneOptions{url: g.URL(), user: "alice", domain: "phones.example"})
-	begin := time.Now()
-	if r := p.tryRegister(600); r.status < 500 || r.status > 599 {
-		t.Errorf("REGISTER: %d %s, want 5xx", r.status, r.reason)
-	}
-	p.refused("INVITE", "sip:test@phones.example", 503)
-	if took := time.Since(begin); took > 8*time.Second {
-		t.Errorf("two refusals took %s", took)
-	}
-	g.AwaitIdle(t, 10*time.Second)
+	return l.Addr().String()
 }
 
 // TestIntegrationSlowRegistrar: one that needs ten seconds is waited for, one that never answers is

@@ -46,6 +46,8 @@ var flows = []struct{ flow, test, scenario string }{
 	{"Replaces to a browser", "TestIntegrationReplacesIn", "uac-replaces"},
 	{"PRACK and UPDATE, the browser calls", "TestIntegrationReliable", "uas-prack"},
 	{"PRACK and UPDATE, the server calls", "TestIntegrationReliableIn", "uac-prack"},
+	{"two answers to one INVITE", "TestIntegrationForkAnsweredTwice", "uas-fork-both"},
+	{"one call to two browsers of a user", "TestIntegrationRingsEverywhere", "uac-sound"},
 	{"early dialogs with media", "TestIntegrationSIPpAnswers", "uas-fork"},
 	{"early dialogs with PRACK, 199, Reason", "TestIntegrationReliable", "uas-fork-prack"},
 	{"session timer, 422 and refreshes", "TestIntegrationSessionTimer", "uas-timer"},
