@@ -63,15 +63,21 @@ func TestPlan(t *testing.T) {
 		{"to a browser that knows no group, nothing known", groupOffer(t, "a v", "video v", "audio a"), WebRTC, groupOffer(t, "", "audio a"), nil, []Place{{1, 1}}},
 		{
 			"known places stay, new ones are added", groupOffer(t, "a v w", "audio a", "video v", "video w"), RTP,
-			mustParse(t, phone("m=video 4 RTP/AVP 96", "m=audio 6 RTP/AVP 0")), []Place{{0, 1}, {1, 0}}, []Place{{0, 1}, {1, 0}, {2, 2}},
+			mustParse(t, phone("m=video 4 RTP/AVP 96", "m=audio 6 RTP/AVP 0")),
+			[]Place{{0, 1}, {1, 0}},
+			[]Place{{0, 1}, {1, 0}, {2, 2}},
 		},
 		{
 			"a refused slot of the kind is taken", groupOffer(t, "a v", "audio a", "video v"), RTP,
-			mustParse(t, phone("m=audio 4 RTP/AVP 0", "m=image 0 udptl t38", "m=video 0 RTP/AVP 96")), []Place{{0, 0}}, []Place{{0, 0}, {1, 2}},
+			mustParse(t, phone("m=audio 4 RTP/AVP 0", "m=image 0 udptl t38", "m=video 0 RTP/AVP 96")),
+			[]Place{{0, 0}},
+			[]Place{{0, 0}, {1, 2}},
 		},
 		{
 			"a slot that has changed its kind is another stream", groupOffer(t, "a v", "audio a", "video v"), RTP,
-			mustParse(t, phone("m=audio 4 RTP/AVP 0", "m=audio 6 RTP/AVP 0")), []Place{{0, 0}, {1, 1}}, []Place{{0, 0}, {1, 2}},
+			mustParse(t, phone("m=audio 4 RTP/AVP 0", "m=audio 6 RTP/AVP 0")),
+			[]Place{{0, 0}, {1, 1}},
+			[]Place{{0, 0}, {1, 2}},
 		},
 	}
 	for _, test := range tests {

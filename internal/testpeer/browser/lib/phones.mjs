@@ -4,6 +4,7 @@
 
 import { expect, until } from './until.mjs';
 import { hearSilence, hearSound, hearTone } from './audio.mjs';
+import { seeMoving } from './video.mjs';
 
 class Phone {
   constructor({ page, faults }, options) {
@@ -46,6 +47,8 @@ class Phone {
   hear(frequency) { return hearTone(this.page, frequency, this.timeout); }
   hearSomething() { return hearSound(this.page, this.timeout); }
   hearNothing() { return hearSilence(this.page, this.timeout); }
+
+  see() { return seeMoving(this.page, this.timeout); }
 
   /** Unregisters if need be: the next scenario's calls must not ring here. */
   async leave() {
@@ -169,6 +172,9 @@ export class BarePage extends Phone {
     return this.#do('call', target.includes('@') ? target : `sip:${target}@${this.options.domain}`);
   }
 
+  useCamera() { return this.#do('useCamera'); }
+  addCamera() { return this.#do('addCamera'); }
+  removeCamera() { return this.#do('removeCamera'); }
   answer() { return this.#do('answer'); }
   decline() { return this.#do('decline'); }
   hangUp() { return this.#do('hangUp'); }

@@ -159,6 +159,55 @@ export async function failures(stage) {
   await phone.awaitCall('idle');
 }
 
+/** Calls the echo with the camera: sees and hears itself. Bare pages only, as the two below. */
+export async function camera(stage) {
+  const phone = await stage.registered();
+  await phone.useCamera();
+  await phone.call(stage.options.echo);
+  await phone.awaitCall('active');
+  await phone.see();
+  await phone.hear(stage.options.frequency);
+  await stage.screenshot(phone, `camera-${phone.kind}`);
+  await phone.hangUp();
+  await phone.awaitCall('idle');
+}
+
+/** Two pages see and hear each other, by a call each way. */
+export async function cameras(stage) {
+  const { frequency } = stage.options;
+  const one = await stage.registered(stage.first, { frequency });
+  const two = await stage.registered(stage.second, { frequency: OTHER });
+  await Promise.all([one.useCamera(), two.useCamera()]);
+  for (const [caller, callee, account] of [[one, two, stage.second], [two, one, stage.first]]) {
+    await caller.call(account.user);
+    await callee.awaitCall('incoming');
+    await callee.answer();
+    await Promise.all([caller.awaitCall('active'), callee.awaitCall('active')]);
+    await Promise.all([one.see(), two.see()]);
+    await one.hear(OTHER);
+    await two.hear(frequency);
+    await callee.hangUp();
+    await Promise.all([caller.awaitCall('idle'), callee.awaitCall('idle')]);
+  }
+}
+
+/** Adds the camera to a call, takes it away, and adds it again. JsSIP alone. */
+export async function cameraComesAndGoes(stage) {
+  const phone = await stage.registered();
+  await phone.call(stage.options.echo);
+  await phone.awaitCall('active');
+  await phone.hear(stage.options.frequency);
+  for (let i = 0; i < 2; i++) {
+    await phone.addCamera();
+    await phone.see();
+    await phone.hear(stage.options.frequency);
+    await phone.removeCamera();
+    await phone.hear(stage.options.frequency);
+  }
+  await phone.hangUp();
+  await phone.awaitCall('idle');
+}
+
 /** Calls --target, tells "active", sends --keys, waits for --hear, and ends by --end. */
 export async function call(stage) {
   const phone = await stage.registered();

@@ -16,8 +16,8 @@ function follow(next) {
   session = next;
   dataset.peer = next.remote_identity.display_name || next.remote_identity.uri.user;
   dataset.call = next.direction === 'incoming' ? 'incoming' : 'calling';
-  const listen = (connection) => connection.addEventListener('track', ({ streams }) => {
-    document.getElementById('remote-audio').srcObject = streams[0];
+  const listen = (connection) => connection.addEventListener('track', ({ track, streams }) => {
+    document.getElementById(`remote-${track.kind}`).srcObject = streams[0];
   });
   if (next.connection) listen(next.connection);
   else next.on('peerconnection', (e) => listen(e.peerconnection));
@@ -37,7 +37,25 @@ function follow(next) {
   }
 }
 
+const renegotiated = () => new Promise((resolve, reject) => {
+  if (!session.renegotiate({}, resolve)) reject(new Error('cannot be renegotiated now'));
+});
+
 window.phone = {
+  /** From now on calls are made and answered with the camera. */
+  useCamera() { media.mediaConstraints.video = { width: 320, height: 240 }; },
+  async addCamera() {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240 } });
+    session.connection.addTrack(stream.getVideoTracks()[0], stream);
+    await renegotiated();
+  },
+  async removeCamera() {
+    for (const t of session.connection.getTransceivers()) {
+      if (t.receiver.track.kind === 'video') t.stop();
+    }
+    document.getElementById('remote-video').srcObject = null;
+    await renegotiated();
+  },
   register({ server, uri, password, displayName }) {
     ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(server)], uri, password, display_name: displayName || null });
     ua.on('registered', () => { dataset.registration = 'registered'; });

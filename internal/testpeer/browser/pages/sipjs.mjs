@@ -18,6 +18,7 @@ function play() {
   const audio = document.getElementById('remote-audio');
   audio.srcObject = session.sessionDescriptionHandler.remoteMediaStream;
   audio.load(); // an element whose stream was stopped by a hold stays silent until it loads it again
+  document.getElementById('remote-video').srcObject = audio.srcObject;
   return audio.play();
 }
 
@@ -39,6 +40,8 @@ const accepted = (request) => new Promise((resolve, reject) => {
 });
 
 window.phone = {
+  /** From now on calls are made and answered with the camera. */
+  useCamera() { constraints.video = { width: 320, height: 240 }; },
   async register({ server, uri, user, password, displayName }) {
     agent = new UserAgent({
       uri: UserAgent.makeURI(uri),
