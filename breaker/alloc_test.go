@@ -5,6 +5,7 @@
 package breaker
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/pion/rtp"
@@ -42,3 +43,35 @@ func TestPacketsAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestPacketsOfSeveralStreamsAllocateNothing takes the long way through the
+// demultiplexer: two sources in turns, and a header extension that passes.
+func TestPacketsOfSeveralStreamsAllocateNothing(t *testing.T) {
+	g := newGroup(section("a", 0, 10), section("v", 96, 20))
+	for _, b := range g.bridges {
+		for i := range b.ends {
+			b.ends[i].route.open, b.ends[i].endpoint = true, drain{}
+			b.ends[i].route.orientation = extension{midID, 1}
+		}
+	}
+	sound, picture := g.packet(10, 0, "a"), g.packet(20, 96, "v")
+	buf := make([]byte, 1500)
+	var n uint16
+	got := testing.AllocsPerRun(200, func() {
+		n++
+		for _, p := range [][]byte{sound, picture} {
+			buf = buf[:copy(buf[:cap(buf)], p)]
+			binary.BigEndian.PutUint16(buf[2:], n)
+			g.ReceiveRTP(buf)
+		}
+	})
+	if sent := g.bridges[1].ends[1].out.packets.Load(); got != 0 || sent < 200 {
+		t.Errorf("%v allocations, %d pictures went out", got, sent)
+	}
+}
+
+// drain is an endpoint that sends nothing.
+type drain struct{}
+
+func (drain) SendRTP([]byte)  {}
+func (drain) SendRTCP([]byte) {}

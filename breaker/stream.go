@@ -272,10 +272,11 @@ func (c *call) sideSummary(s *stream, side offeranswer.Side) slog.Attr {
 }
 
 // rejected counts the packets of strangers, forgeries and replays on one side
-// of a stream; those of a browser cannot be told apart by stream.
+// of a stream, and those of a browser that fit no stream; the browser's cannot be
+// told apart by stream.
 func (c *call) rejected(s *stream, side offeranswer.Side) uint64 {
 	if e := c.ends[side]; e != nil && e.web != nil {
-		return e.web.Stats().Rejected
+		return e.web.Stats().Rejected + e.demux.unknown.Load()
 	}
 	if phone := s.lines[side].phone; phone != nil {
 		return phone.Stats().Rejected
