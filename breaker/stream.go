@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"webrtc2sip/breaker/legacy"
 	"webrtc2sip/breaker/wire"
@@ -57,8 +58,9 @@ func (c *call) planned(from offeranswer.Side, offer *offeranswer.Description, pl
 		s := find(live, sections, offer.Media[p.Offered].Kind)
 		if s == nil {
 			s = c.newStream(sections, offer.Media[p.Offered].Kind)
-			live = append(live[:len(live):len(live)], s)
-			c.live.Store(&live)
+			next := append(slices.Clip(live), s)
+			c.live.Store(&next)
+			live = next
 		}
 		planned[k] = s
 		for side := range c.ends {

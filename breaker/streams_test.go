@@ -293,3 +293,90 @@ func TestKeyframesAreAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// Each fork answers for itself: the first one has no camera, the second has.
+func TestPicturesOfForks(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	web, phone := c.webLines()[:2], c.phoneLines()
+	toPhone, early := c.exchangeText(offeranswer.Caller, c.web.webSDP("actpass", web...), c.sound.phoneSDP(phone[0]))
+	expectActive(t, "the first fork", early, true, false)
+	c.web.connect(early.Marshal())
+	c.aim(toPhone)
+	c.fromWeb("sound to the first fork", webAudioSSRC, 0, c.sound)
+
+	text, err := b.Answer(t.Context(), c.id, offeranswer.Callee, c.sound.phoneSDP(phone...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	final := c.parse(text)
+	expectActive(t, "the second fork", final, true, true)
+	c.allPass()
+}
+
+// Both sides add video at the same time; one of the two offers is refused by the
+// parties, and what was opened for it is released.
+func TestPicturesAddedByBoth(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	web, phone := c.webLines()[:2], c.phoneLines()
+	toPhone, toWeb := c.exchangeText(offeranswer.Caller, c.web.webSDP("actpass", web[0]), c.sound.phoneSDP(phone[0]))
+	c.web.connect(toWeb.Marshal())
+	c.aim(toPhone)
+	if _, err := b.Offer(t.Context(), c.id, offeranswer.Callee, c.sound.phoneSDP(append(phone, mline{kind: "audio", formats: pcmu, at: c.camera})...), c.legs); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Stats().Ports; got != 3 {
+		t.Errorf("%d pairs of ports while the phone's offer stands, want 3", got)
+	}
+	toPhone, toWeb = c.exchangeText(offeranswer.Caller, c.web.webSDP("actpass", web...), c.sound.phoneSDP(phone...))
+	expectActive(t, "the browser's offer", toWeb, true, true)
+	c.aim(toPhone)
+	c.allPass()
+	// The next offer of the phone takes the place of the one that was refused.
+	web[1].mid = toWeb.Media[1].Mid
+	c.exchangeText(offeranswer.Callee, c.sound.phoneSDP(phone...), c.web.webSDP("active", web...))
+	c.settle()
+	if got := b.Stats().Ports; got != 2 {
+		t.Errorf("%d pairs of ports in the end, want 2", got)
+	}
+	c.allPass()
+}
+
+// Each stream has reports of its own, under one name for the party.
+func TestReportsOfEachStream(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	c.begin()
+	c.allPass()
+	stats, _ := b.Call(c.id)
+	names, kinds := map[string]bool{}, map[uint32]string{}
+	for _, s := range stats.Streams {
+		kinds[s.Sides[0].OurSSRC] = s.Kind
+	}
+	standing := b.calls[c.id]
+	c.eventually("a sender report on each stream", func() bool {
+		c.allPass()
+		b.sendReports([]*call{standing}, standing.began.Add(standing.age()))
+		for {
+			select {
+			case raw := <-c.web.rtcp:
+				packets, err := rtcp.Unmarshal(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				report, ok := packets[0].(*rtcp.SenderReport)
+				if !ok {
+					continue
+				}
+				names[packets[1].(*rtcp.SourceDescription).Chunks[0].Items[0].Text] = true
+				delete(kinds, report.SSRC)
+			case <-time.After(20 * time.Millisecond):
+				return len(kinds) == 0
+			}
+		}
+	})
+	if len(names) != 1 {
+		t.Errorf("names of the party: %v", names)
+	}
+}
