@@ -76,14 +76,16 @@ type Config struct {
 // Breaker joins browsers and phones. All methods may be called concurrently;
 // those about one call are done one after the other.
 type Breaker struct {
-	config    Config
-	logger    *slog.Logger
-	addresses []netip.Addr
-	ports     *wire.Ports
-	streams   *webrtc.Streams // nil without TCP
-	workers   []*worker
-	reports   reports
-	hooks     sync.WaitGroup
+	config      Config
+	logger      *slog.Logger
+	addresses   []netip.Addr
+	ports       *wire.Ports
+	identity    *secure.Identity
+	fingerprint offeranswer.Fingerprint // of identity
+	streams     *webrtc.Streams         // nil without TCP
+	workers     []*worker
+	reports     reports
+	hooks       sync.WaitGroup
 
 	mu     sync.Mutex
 	calls  map[string]*call
@@ -112,17 +114,17 @@ func New(c Config) (*Breaker, error) {
 	if b.ports, err = wire.NewPorts(c.RTPPorts[0], c.RTPPorts[1]); err != nil {
 		return nil, fmt.Errorf("RTP ports: %w", err)
 	}
-	identity, err := secure.NewIdentity()
-	if err != nil {
+	if b.identity, err = secure.NewIdentity(); err != nil {
 		return nil, err
 	}
+	b.fingerprint = offeranswer.NewFingerprint(b.identity.Certificate())
 	if c.TCP {
 		if b.streams, err = webrtc.ListenStreams(b.addresses, c.WebRTCTCPPort); err != nil {
 			return nil, err
 		}
 	}
 	for i := range c.Workers {
-		w, err := b.newWorker(i, identity)
+		w, err := b.newWorker(i, b.identity)
 		if err != nil {
 			b.closeSockets()
 			return nil, fmt.Errorf("worker %d: %w", i, err)

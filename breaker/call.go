@@ -59,6 +59,10 @@ func (c *call) age() time.Duration { return time.Since(c.began) }
 // offer takes an offer of one side and returns the one for the other side.
 func (c *call) offer(from offeranswer.Side, offer *offeranswer.Description, legs offeranswer.Legs) ([]byte, error) {
 	to := from.Other()
+	offer, err := offeranswer.Take(offer, legs[from])
+	if err != nil {
+		return nil, err
+	}
 	if err := c.ensure(from, offer.Profile(), legs[from].Address); err != nil {
 		return nil, err
 	}
@@ -78,7 +82,7 @@ func (c *call) offer(from offeranswer.Side, offer *offeranswer.Description, legs
 	if err != nil {
 		return nil, err
 	}
-	sent, err := offeranswer.MakeOffer(offer, places, c.ends[to].offering(streams))
+	sent, err := offeranswer.MakeOffer(offer, places, c.ends[to].offering(streams, legs[to].Security))
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +110,14 @@ func (c *call) places(from offeranswer.Side) []offeranswer.Place {
 // the next target of a call may be a browser where the first was a phone.
 func (c *call) ensure(side offeranswer.Side, profile offeranswer.Profile, address netip.Addr) error {
 	if e := c.ends[side]; e != nil {
-		if e.profile == profile {
+		switch {
+		case e.profile == profile:
 			return nil
+		case e.profile.Phone() && profile.Phone():
+			if e.agreed == nil {
+				e.profile = profile
+			}
+			return nil // on the ports that it has
 		}
 		if e.agreed != nil {
 			return fmt.Errorf("%s changes from %s to %s: %w", side, e.profile, profile, offeranswer.ErrNotAcceptable)
@@ -126,6 +136,7 @@ func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address 
 	e := &end{
 		side: side, profile: profile, address: c.breaker.ownAddress(address),
 		logger: c.logger.With("side", side.String()), own: c.owns, cname: c.cnames[side],
+		fingerprint: c.breaker.fingerprint,
 	}
 	e.identify()
 	switch profile {
@@ -135,7 +146,7 @@ func (c *call) open(side offeranswer.Side, profile offeranswer.Profile, address 
 			Address: e.address, Sink: e.demux, Logger: e.logger,
 			OnLost: func(err error) { c.breaker.mediaLost(c, side, err) },
 		})
-	case offeranswer.RTP:
+	case offeranswer.RTP, offeranswer.SDES, offeranswer.DTLS:
 	default:
 		return nil, fmt.Errorf("profile %s: %w", profile, offeranswer.ErrNotAcceptable)
 	}
@@ -181,6 +192,7 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 		return nil, offeranswer.ErrNoOffer
 	}
 	offerer, answerer := c.ends[x.offerer], c.ends[from]
+	answer = x.Meant(answer)
 	for k, s := range x.streams {
 		if err := c.follow(s, x.offerer, &x.Offer.Media[x.Places[k].Offered]); err != nil {
 			return nil, err
@@ -232,7 +244,10 @@ func (c *call) apply(a *agreement, remote webrtc.Remote) error {
 		}
 	}
 	for k := range a.streams {
-		moved := c.connectPhones(a, k)
+		moved, err := c.connectPhones(a, k)
+		if err != nil {
+			return err
+		}
 		if err := c.agree(a, k, moved || elsewhere); err != nil {
 			return err
 		}
@@ -242,15 +257,21 @@ func (c *call) apply(a *agreement, remote webrtc.Remote) error {
 
 // connectPhones tells the lines of a stream where the parties are that have
 // ports of their own for it; moved is about the answerer.
-func (c *call) connectPhones(a *agreement, k int) (moved bool) {
+func (c *call) connectPhones(a *agreement, k int) (moved bool, err error) {
 	for side, e := range c.ends {
 		if e.web != nil {
 			continue
 		}
-		m := e.connectPhone(&a.streams[k].lines[side], a.section(k, e.side))
-		moved = moved || m && e.side != a.offerer
+		l, m := &a.streams[k].lines[side], a.section(k, e.side)
+		if m != nil {
+			if err := e.protect(l, m, a.ours(k, e.side), e.side == a.offerer); err != nil {
+				return false, err
+			}
+		}
+		elsewhere := e.connectPhone(l, m, m != nil && a.ours(k, e.side).RTCPMux)
+		moved = moved || elsewhere && e.side != a.offerer
 	}
-	return moved
+	return moved, nil
 }
 
 // tellApart gives the browsers' demultiplexers the streams of an agreement.

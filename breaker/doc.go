@@ -19,7 +19,7 @@
 // carried, with a bridge of its own. A browser's end has one endpoint of package
 // webrtc (ICE, DTLS-SRTP) for all streams, whose packets are told apart by
 // RFC 9143 §9.2: a known SSRC, the mid, the payload type. On a phone's side each
-// stream has an endpoint of package legacy (plain RTP) with ports of its own. A
+// stream has an endpoint of package legacy (RTP, or SRTP without ICE) with ports of its own. A
 // call is made by its first offer, lives in one worker, and ends with
 // [Breaker.Delete]. An offer alone changes nothing that is heard; its answer
 // does, and may come again and again for one offer: early and final, or from

@@ -20,9 +20,10 @@ type end struct {
 	logger  *slog.Logger
 	own     func(netip.AddrPort) bool
 
-	web   *webrtc.Endpoint // profile WebRTC; phones have endpoints in their streams
-	demux *demux           // its sink
-	party string           // what tells one browser from another
+	web         *webrtc.Endpoint        // profile WebRTC; phones have endpoints in their streams
+	demux       *demux                  // its sink
+	fingerprint offeranswer.Fingerprint // of our certificate
+	party       string                  // what tells one browser from another
 
 	sessionID, version uint64
 	cname, stream      string
@@ -66,8 +67,9 @@ func (e *end) transport(streams []*stream, phone func(*line) *legacy.Endpoint) o
 }
 
 // offering is our transport for an offer to this side.
-func (e *end) offering(streams []*stream) offeranswer.Transport {
+func (e *end) offering(streams []*stream, security offeranswer.Security) offeranswer.Transport {
 	t := e.transport(streams, (*line).present)
+	e.offerKeys(&t, streams, security)
 	if e.web != nil {
 		c := e.web.Offering()
 		t.Ufrag, t.Pwd = c.Ufrag, c.Pwd
@@ -80,6 +82,7 @@ func (e *end) offering(streams []*stream) offeranswer.Transport {
 func (e *end) answering(x *exchange) (offeranswer.Transport, webrtc.Remote, error) {
 	t := e.transport(x.streams, (*line).coming)
 	if e.web == nil {
+		e.answerKeys(&t, x)
 		return t, webrtc.Remote{}, nil
 	}
 	m := &x.Offer.Media[x.tagged()]
@@ -129,8 +132,10 @@ func (e *end) connectWeb(remote webrtc.Remote) (moved bool, err error) {
 }
 
 // connectPhone tells a line where the phone is whose section m is, an offer or
-// an answer; nil: nowhere. moved tells that it is elsewhere than before.
-func (e *end) connectPhone(l *line, m *offeranswer.Media) (moved bool) {
+// an answer; nil: nowhere. mux tells that our own section agrees to rtcp-mux: a
+// phone that offered it and was answered without has two ports (RFC 5761
+// §5.1.1). moved tells that it is elsewhere than before.
+func (e *end) connectPhone(l *line, m *offeranswer.Media, mux bool) (moved bool) {
 	var rtp, rtcp netip.AddrPort
 	if m != nil {
 		rtp = e.target(l, m.RTP())
@@ -138,7 +143,9 @@ func (e *end) connectPhone(l *line, m *offeranswer.Media) (moved bool) {
 		l.party = rtp.String()
 	}
 	if rtp.IsValid() { // where there is no RTP there are no reports either
-		rtcp = e.target(l, m.RTCP())
+		apart := *m
+		apart.RTCPMux = m.RTCPMux && mux
+		rtcp = e.target(l, apart.RTCP())
 	}
 	l.phone.SetRemote(rtp, rtcp)
 	return moved

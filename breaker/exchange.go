@@ -46,6 +46,15 @@ func (a *agreement) section(k int, side offeranswer.Side) *offeranswer.Media {
 	return &a.answer.Media[a.Places[k].Sent]
 }
 
+// ours returns our own section of a place, as one side was told it. It must
+// have been accepted.
+func (a *agreement) ours(k int, side offeranswer.Side) *offeranswer.Media {
+	if side == a.offerer {
+		return &a.made.Media[a.Places[k].Offered]
+	}
+	return &a.Sent.Media[a.Places[k].Sent]
+}
+
 // answerer returns what the answer says about a browser's transport.
 func (a *agreement) answerer() (webrtc.Remote, error) {
 	var sections []int
@@ -70,10 +79,7 @@ func (a *agreement) sources(side offeranswer.Side) *sources {
 			continue
 		}
 		// Of our descriptions those of this side have its own numbers.
-		ours := &a.Sent.Media[a.Places[k].Sent]
-		if side == a.offerer {
-			ours = &a.made.Media[a.Places[k].Offered]
-		}
+		ours := a.ours(k, side)
 		s.add(&stream.bridge.ends[side], ours.Mid, ours.ExtensionID(offeranswer.ExtensionMID), m)
 	}
 	return s

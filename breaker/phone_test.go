@@ -20,6 +20,8 @@ type phone struct {
 	version   int
 	direction string
 	formats   string
+	proto     string
+	armour    *armour // nil: plain RTP
 
 	to       netip.AddrPort // the gateway
 	received chan *rtp.Packet
@@ -34,8 +36,13 @@ func newPhone(t testing.TB) *phone {
 
 func newPhoneAt(t testing.TB, at netip.Addr) *phone {
 	t.Helper()
+	return newArmoured(t, at, "RTP/AVP", nil)
+}
+
+func newArmoured(t testing.TB, at netip.Addr, proto string, a *armour) *phone {
+	t.Helper()
 	p := &phone{
-		t: t, ssrc: 0x0f0f0000, direction: "sendrecv", formats: pcmu,
+		t: t, ssrc: 0x0f0f0000, direction: "sendrecv", formats: pcmu, proto: proto, armour: a,
 		received: make(chan *rtp.Packet, 256), rtcp: make(chan []byte, 64),
 	}
 	p.rtp, p.ctrl = listenPair(t, at)
@@ -48,6 +55,9 @@ func newPhoneAt(t testing.TB, at netip.Addr) *phone {
 }
 
 func (p *phone) close() {
+	if p.armour != nil {
+		p.armour.close()
+	}
 	_ = p.rtp.Close()
 	_ = p.ctrl.Close()
 	p.done.Wait()
@@ -89,12 +99,18 @@ func (p *phone) readLoop(c *net.UDPConn) {
 		if err != nil || n < 2 {
 			continue // a port unreachable of an earlier packet
 		}
-		if buf[1] >= 192 && buf[1] <= 223 {
-			deliver(p.rtcp, append([]byte(nil), buf[:n]...))
+		plain, ok := append([]byte(nil), buf[:n]...), true
+		if p.armour != nil {
+			if plain, ok = p.armour.open(c == p.ctrl, plain); !ok {
+				continue
+			}
+		}
+		if plain[1] >= 192 && plain[1] <= 223 {
+			deliver(p.rtcp, plain)
 			continue
 		}
 		packet := &rtp.Packet{}
-		if packet.Unmarshal(append([]byte(nil), buf[:n]...)) == nil {
+		if packet.Unmarshal(plain) == nil {
 			deliver(p.received, packet)
 		}
 	}
@@ -106,8 +122,8 @@ func (p *phone) describe() []byte {
 	p.version++
 	types, attributes, _ := strings.Cut(p.formats, "\r\n")
 	return fmt.Appendf(nil, "v=0\r\no=phone 1 %[1]d %[2]s\r\ns=-\r\nc=%[2]s\r\nt=0 0\r\n"+
-		"m=audio %[3]d RTP/AVP %[4]s\r\n%[5]s\r\na=%[6]s\r\n",
-		p.version, network(p.addr().Addr()), p.addr().Port(), types, attributes, p.direction)
+		"m=audio %[3]d %[7]s %[4]s\r\n%[5]s\r\na=%[6]s\r\n%[8]s",
+		p.version, network(p.addr().Addr()), p.addr().Port(), types, attributes, p.direction, p.proto, p.armour.describe())
 }
 
 // network writes an address as c= has it.
@@ -118,13 +134,24 @@ func network(a netip.Addr) string {
 	return "IN IP6 " + a.String()
 }
 
-func (p *phone) offer() []byte  { return p.describe() }
-func (p *phone) answer() []byte { return p.describe() }
+func (p *phone) offer() []byte {
+	p.armour.offer()
+	return p.describe()
+}
+
+func (p *phone) answer() []byte {
+	p.armour.answer()
+	return p.describe()
+}
 
 // connect remembers where the gateway's description says to send.
 func (p *phone) connect(sdp []byte) {
 	p.t.Helper()
-	p.to = audioOf(p.t, sdp).RTP()
+	m := audioOf(p.t, sdp)
+	p.to = m.RTP()
+	if p.armour != nil {
+		p.armour.connect(p, m)
+	}
 }
 
 func (p *phone) send(packet *rtp.Packet) {
@@ -132,6 +159,9 @@ func (p *phone) send(packet *rtp.Packet) {
 	raw, err := packet.Marshal()
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.armour != nil {
+		raw = p.armour.seal(raw)
 	}
 	p.sendRaw(raw)
 }
@@ -146,6 +176,13 @@ func (p *phone) sendRaw(raw []byte) {
 // sendReport uses the port above, as phones do.
 func (p *phone) sendReport(raw []byte) {
 	p.t.Helper()
+	if p.armour != nil {
+		raw = p.armour.sealReport(raw)
+		if p.armour.mux {
+			p.sendRaw(raw)
+			return
+		}
+	}
 	if _, err := p.ctrl.WriteToUDPAddrPort(raw, netip.AddrPortFrom(p.to.Addr(), p.to.Port()+1)); err != nil {
 		p.t.Fatal(err)
 	}

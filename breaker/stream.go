@@ -36,6 +36,7 @@ type line struct {
 	phone *legacy.Endpoint
 	next  *legacy.Endpoint // for an offer that is not answered yet, see follow
 	party string           // what tells one remote party from another
+	keys  keying
 }
 
 // streams returns all that the call has at the moment, those of an offer without
@@ -110,7 +111,7 @@ func (c *call) attach(s *stream, side offeranswer.Side) error {
 		if s.lines[side].phone != nil {
 			return nil
 		}
-		phone, err := c.openPhone(e.address, t)
+		phone, err := c.openPhone(side, e.address, t)
 		if err != nil {
 			return fmt.Errorf("endpoint of the %s: %w", side, err)
 		}
@@ -119,11 +120,16 @@ func (c *call) attach(s *stream, side offeranswer.Side) error {
 	return c.worker.wire.Do(func() { t.endpoint = out })
 }
 
-func (c *call) openPhone(address netip.Addr, sink *terminal) (*legacy.Endpoint, error) {
+func (c *call) openPhone(side offeranswer.Side, address netip.Addr, sink *terminal) (*legacy.Endpoint, error) {
 	phone, err := legacy.New(legacy.Config{
 		Worker: c.worker.wire, Ports: c.breaker.ports,
 		Bind: c.breaker.bindAddress(address), Address: address,
 		Symmetric: c.breaker.config.SymmetricRTP, Sink: sink,
+		Identity: c.breaker.identity, SetupTime: c.breaker.config.setupTime,
+		OnLost: func(err error) {
+			c.logger.Warn("media lost", "side", side.String(), "err", err)
+			c.breaker.mediaLost(c, side, err)
+		},
 	})
 	if errors.Is(err, wire.ErrExhausted) {
 		err = fmt.Errorf("%w: %w", offeranswer.ErrExhausted, err)
@@ -148,7 +154,7 @@ func (c *call) follow(s *stream, side offeranswer.Side, m *offeranswer.Media) er
 	if !address.IsValid() {
 		return nil // the phone is told what we have; it may know a way
 	}
-	next, err := c.openPhone(address, &s.bridge.ends[side])
+	next, err := c.openPhone(side, address, &s.bridge.ends[side])
 	if err != nil {
 		return fmt.Errorf("endpoint of the %s at %s: %w", side, address, err)
 	}
@@ -239,7 +245,7 @@ func (l *line) close() {
 		l.phone = nil
 	}
 	l.dropNext()
-	l.party = ""
+	l.party, l.keys = "", keying{}
 }
 
 // present returns the sockets in use.

@@ -1,11 +1,12 @@
-// Package legacy is the plain RTP side of a call: what a SIP phone, a PBX or a
-// trunk speaks. An [Endpoint] has one UDP socket for RTP on an even port and one
+// Package legacy is the side of a call without ICE: what a SIP phone, a PBX or a
+// trunk speaks, over RTP or SRTP. An [Endpoint] has one UDP socket for RTP on an even port and one
 // for RTCP on the port above (RFC 3550 §11); both belong to a worker of package
 // wire, on whose loop all packets are received and sent.
 //
-//	          signalled address                     Sink (the bridge)
-//	phone ───────────► RTP socket ──► latch: from there? ──► ReceiveRTP
-//	      ◄───────────            ◄── SendRTP
+//	          signalled address                               Sink (the bridge)
+//	phone ───────────► RTP socket ──► latch: from there? ──► shield ──► ReceiveRTP
+//	      ◄───────────     │      ◄──────────────────────── shield ◄── SendRTP
+//	                       └ DTLS of the signalled address ──► handshake ─► keys
 //
 // # Whom it listens to
 //
@@ -36,10 +37,28 @@
 // RTCP is taken from the signalled RTCP address, from the RTP source, and once a
 // source was learnt from that host. What it says is used for statistics only.
 //
+// # Protection
+//
+// [Endpoint.Protect] puts SRTP in the way, with keys of the two descriptions (RFC
+// 4568) or of a DTLS handshake (RFC 5764) on the same ports: one for both under
+// rtcp-mux, else one for each. From then on packets in clear are neither taken
+// nor sent. A packet that verifies proves whose it is, so that a phone behind a
+// NAT is found by its first one, without a trial; it still must come from an
+// address that the rules above allow, and one that does not verify teaches
+// nothing. DTLS is taken from the signalled address and nobody else, so that no
+// stranger can race the phone's ClientHello.
+//
+// New keys drop the old ones at once. The same keys again change nothing, and a
+// direction whose key stays goes on with its counters: begun anew they would
+// encrypt two packets with one key stream.
+//
 // # Life
 //
 // [New] opens the sockets; nothing is sent or taken before [Endpoint.SetRemote].
-// The package starts no goroutines. Close releases sockets and ports at once.
+// Close releases sockets and ports at once. The package starts no goroutines but
+// one for each DTLS handshake (and two of pion/dtls), until its keys are out and
+// the phone has shown that it needs no repetition; Close, and a Protect that
+// wants something else, wait for them.
 // Whether an address may be a target at all is the caller's to check, since it
 // knows the call's other sockets.
 package legacy

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"webrtc2sip/breaker/secure"
 	"webrtc2sip/breaker/wire"
 )
 
@@ -29,6 +30,14 @@ type Config struct {
 	// Symmetric lets the endpoint learn a source that was not signalled.
 	Symmetric bool
 	Sink      Sink
+	// Identity is shown in DTLS handshakes; nil where there are none.
+	Identity *secure.Identity
+	// OnLost, if set, is called off the loop, without a lock held, when a DTLS
+	// handshake has failed for good: secure.ErrHandshake or
+	// secure.ErrFingerprint. It must not call Close.
+	OnLost func(error)
+	// SetupTime is how long a DTLS handshake may take. Zero: 30 s.
+	SetupTime time.Duration
 }
 
 // Endpoint is the phone's side of one call. SendRTP and SendRTCP belong to the
@@ -36,11 +45,13 @@ type Config struct {
 type Endpoint struct {
 	config    Config
 	rtp, rtcp *wire.Socket
+	guard     guard
 
 	// The rest belongs to the loop.
 	latch    latch
 	rtcpTo   netip.AddrPort // signalled
 	rtcpSeen netip.AddrPort // where RTCP of a learnt source comes from
+	shield   shield
 
 	shown atomic.Pointer[netip.AddrPort] // latch.current, for others than the loop
 
@@ -96,8 +107,10 @@ func (e *Endpoint) show() {
 }
 
 // Close releases the sockets, and with them the ports, at the end of the loop's
-// round. It is idempotent.
+// round. It is idempotent, and returns when the goroutines of a DTLS handshake
+// have ended.
 func (e *Endpoint) Close() {
+	e.guard.close()
 	e.rtp.Close()
 	e.rtcp.Close()
 }
@@ -112,7 +125,7 @@ type (
 func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 	e := (*Endpoint)(r)
 	if len(p) < 2 || p[0]>>6 != 2 {
-		e.rejected.Add(1)
+		e.strange(componentRTP, p, from)
 		return
 	}
 	if isRTCP(p) {
@@ -121,8 +134,11 @@ func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 			e.rejected.Add(1)
 			return
 		}
-		e.received.Add(1)
-		e.config.Sink.ReceiveRTCP(p)
+		e.takeRTCP(componentRTP, p)
+		return
+	}
+	if e.shield.up {
+		e.receiveSRTP(p, from)
 		return
 	}
 	var now time.Time
@@ -133,11 +149,58 @@ func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 		e.rejected.Add(1)
 		return
 	}
+	e.passRTP(p)
+}
+
+// passRTP hands on what the latch has accepted.
+func (e *Endpoint) passRTP(p []byte) {
 	if e.latch.learns {
 		e.show()
 	}
 	e.received.Add(1)
 	e.config.Sink.ReceiveRTP(p)
+}
+
+// receiveSRTP is Receive for protected packets: a good tag proves more than any
+// address, so that another source needs no trial; but it must be one that the
+// party may have, or whoever hears a packet on its way could have the answers.
+func (e *Endpoint) receiveSRTP(p []byte, from netip.AddrPort) {
+	if !e.latch.possible(from) {
+		e.rejected.Add(1)
+		return
+	}
+	plain, ok := e.shield.openRTP(p)
+	if !ok {
+		e.rejected.Add(1)
+		return
+	}
+	e.latch.prove(from)
+	e.passRTP(plain)
+}
+
+// takeRTCP hands on an RTCP packet of the right source.
+func (e *Endpoint) takeRTCP(component int, p []byte) {
+	if e.shield.up {
+		var ok bool
+		if p, ok = e.shield.openRTCP(component, p); !ok {
+			e.rejected.Add(1)
+			return
+		}
+	}
+	e.received.Add(1)
+	e.config.Sink.ReceiveRTCP(p)
+}
+
+// strange takes what is no RTP: DTLS of the signalled address, and of nobody
+// else, belongs to a handshake under way.
+func (e *Endpoint) strange(component int, p []byte, from netip.AddrPort) {
+	to := e.latch.signalled
+	if component == componentRTCP {
+		to = e.rtcpTo
+	}
+	if len(p) < 2 || p[0] < 20 || p[0] > 63 || from != to || !e.shield.handshake(component, p) {
+		e.rejected.Add(1)
+	}
 }
 
 // isRTCP separates RTCP from RTP on one port by the second octet (RFC 5761 §4).
@@ -146,12 +209,15 @@ func isRTCP(p []byte) bool { return p[1] >= 192 && p[1] <= 223 }
 // Receive implements wire.Receiver.
 func (r *rtcpReceiver) Receive(p []byte, from netip.AddrPort) {
 	e := (*Endpoint)(r)
-	if len(p) < 2 || p[0]>>6 != 2 || !isRTCP(p) || !e.acceptRTCP(from) {
+	if len(p) < 2 || p[0]>>6 != 2 {
+		e.strange(componentRTCP, p, from)
+		return
+	}
+	if !isRTCP(p) || !e.acceptRTCP(from) {
 		e.rejected.Add(1)
 		return
 	}
-	e.received.Add(1)
-	e.config.Sink.ReceiveRTCP(p)
+	e.takeRTCP(componentRTCP, p)
 }
 
 func (e *Endpoint) acceptRTCP(from netip.AddrPort) bool {
@@ -167,8 +233,16 @@ func (e *Endpoint) acceptRTCP(from netip.AddrPort) bool {
 	return false
 }
 
-// SendRTP sends p to the other party.
+// SendRTP sends p to the other party. Under SRTP it is protected in place, and
+// needs capacity for that behind it; see secure.Context.
 func (e *Endpoint) SendRTP(p []byte) {
+	if e.shield.up {
+		var ok bool
+		if p, ok = e.shield.sealRTP(p); !ok {
+			e.unsent.Add(1)
+			return
+		}
+	}
 	if !e.latch.current.IsValid() {
 		e.unsent.Add(1)
 		return
@@ -179,24 +253,34 @@ func (e *Endpoint) SendRTP(p []byte) {
 
 // SendRTCP sends a compound RTCP packet to the other party.
 func (e *Endpoint) SendRTCP(p []byte) {
-	to := e.rtcpTo
-	if e.latch.learnt && e.rtcpSeen.IsValid() {
+	socket, to, component := e.rtcp, e.rtcpTo, componentRTCP
+	switch {
+	case e.shield.mux:
+		socket, to, component = e.rtp, e.latch.current, componentRTP
+	case e.latch.learnt && e.rtcpSeen.IsValid():
 		to = e.rtcpSeen
+	}
+	if e.shield.up {
+		var ok bool
+		if p, ok = e.shield.sealRTCP(component, p); !ok {
+			e.unsent.Add(1)
+			return
+		}
 	}
 	if !to.IsValid() {
 		e.unsent.Add(1)
 		return
 	}
-	e.rtcp.Send(p, to)
+	socket.Send(p, to)
 	e.sent.Add(1)
 }
 
 // Stats counts packets of an endpoint.
 type Stats struct {
 	Received, Sent uint64 // RTP and RTCP
-	// Rejected came from a stranger, or was none.
+	// Rejected came from a stranger, did not verify, or was none.
 	Rejected uint64
-	// Unsent had nowhere to go.
+	// Unsent had nowhere to go, or no keys yet.
 	Unsent uint64
 }
 

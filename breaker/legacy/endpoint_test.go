@@ -65,12 +65,23 @@ func write(t *testing.T, c *net.UDPConn, to netip.AddrPort, p []byte) {
 
 func read(t *testing.T, what string, c *net.UDPConn) {
 	t.Helper()
+	if readPacket(t, c) == nil {
+		t.Errorf("%s does not arrive", what)
+	}
+}
+
+// readPacket returns the next packet, nil if none comes.
+func readPacket(t *testing.T, c *net.UDPConn) []byte {
+	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Read(make([]byte, 1500)); err != nil {
-		t.Errorf("%s: %v", what, err)
+	p := make([]byte, 1500)
+	n, err := c.Read(p)
+	if err != nil {
+		return nil
 	}
+	return p[:n]
 }
 
 func take(t *testing.T, what string, from <-chan []byte) {
@@ -86,7 +97,7 @@ func take(t *testing.T, what string, from <-chan []byte) {
 func send(t *testing.T, w *wire.Worker, e *Endpoint) {
 	t.Helper()
 	done := make(chan struct{})
-	if err := w.Do(func() { defer close(done); e.SendRTP(rtpPacket(2, 1)); e.SendRTCP(receiverReport) }); err != nil {
+	if err := w.Do(func() { defer close(done); e.SendRTP(roomy(rtpPacket(2, 1))); e.SendRTCP(roomy(receiverReport)) }); err != nil {
 		t.Fatal(err)
 	}
 	<-done

@@ -86,6 +86,21 @@ func (l *latch) accept(p []byte, from netip.AddrPort, now time.Time) bool {
 	return true
 }
 
+// possible tells whether a packet that proves by its tag whose it is may come
+// from an address.
+func (l *latch) possible(from netip.AddrPort) bool {
+	return l.current.IsValid() && (from == l.current || l.learns && (from == l.signalled || l.plausible(from)))
+}
+
+// prove takes the address of a packet that has proven whose it is for the
+// party's.
+func (l *latch) prove(from netip.AddrPort) {
+	if from != l.current {
+		l.move(from)
+	}
+	l.locked = l.locked || from == l.signalled
+}
+
 func (l *latch) move(to netip.AddrPort) {
 	l.current, l.learnt, l.trial = to, to != l.signalled, trial{}
 }

@@ -91,6 +91,20 @@ func direction(profile Profile, k Key, options ...srtp.ContextOption) (*srtp.Con
 	return c, nil
 }
 
+// KeepIn goes on with what old knows of the packets that come: their key is
+// the same. Counters that began anew would take replays.
+func (c *Context) KeepIn(old *Context) {
+	c.in, c.rtp, c.rtcp = old.in, old.rtp, old.rtcp
+	c.inLeft, c.limited[inward] = old.inLeft, old.limited[inward]
+}
+
+// KeepOut goes on with what old knows of the packets that leave: their key is
+// the same. Counters that began anew would encrypt two packets with one key
+// stream (RFC 3711 §9.1).
+func (c *Context) KeepOut(old *Context) {
+	c.out, c.outLeft, c.limited[outward] = old.out, old.outLeft, old.limited[outward]
+}
+
 // OpenRTP verifies and decrypts an SRTP packet in place; ok is false for one
 // that is forged, replayed, malformed, of too many sources, or beyond the
 // lifetime of its key.

@@ -18,9 +18,14 @@ import (
 // dtlsMTU of our flights: what passes every network, as browsers do.
 const dtlsMTU = 1200
 
-// ErrFingerprint: the certificate that was shown is not the one of the
-// description. No key of the handshake was used.
-var ErrFingerprint = errors.New("DTLS certificate does not match the fingerprint")
+// Why a handshake gave no keys.
+var (
+	// ErrHandshake: it did not succeed within the setup time.
+	ErrHandshake = errors.New("DTLS handshake failed")
+	// ErrFingerprint: the certificate that was shown is not the one of the
+	// description. No key of the handshake was used.
+	ErrFingerprint = errors.New("DTLS certificate does not match the fingerprint")
+)
 
 // Handshake is what a DTLS handshake needs.
 type Handshake struct {

@@ -23,7 +23,7 @@ var (
 	// stopped; it resumes if the checks do.
 	ErrConsent = errors.New("ICE consent expired")
 	// ErrHandshake: the DTLS handshake did not succeed within the setup time.
-	ErrHandshake = errors.New("DTLS handshake failed")
+	ErrHandshake = secure.ErrHandshake
 	// ErrFingerprint: the certificate shown is not the one of the description.
 	// No key of the handshake was used.
 	ErrFingerprint = secure.ErrFingerprint

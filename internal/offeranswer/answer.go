@@ -90,15 +90,14 @@ func (x *Exchange) readSection(answer *Description, p Place) (answered, error) {
 	if m.Kind != sent.Kind || !m.Active() {
 		return answered{}, fmt.Errorf("%s refused: %w", sent.Kind, ErrNotAcceptable)
 	}
-	if m.Profile() != sent.Profile() {
-		return answered{}, fmt.Errorf("%s answered to %s: %w", m.Profile(), sent.Profile(), ErrNotAcceptable)
+	if p := m.Profile(); p != sent.Profile() && !(sent.BestEffort && p.Phone()) {
+		return answered{}, fmt.Errorf("%s answered to %s: %w", p, sent.Profile(), ErrNotAcceptable)
 	}
 	if err := m.check(); err != nil {
 		return answered{}, err
 	}
-	if m.Profile() == WebRTC && m.Setup == ActPass {
-		// The answerer has to choose (RFC 5763 §5).
-		return answered{}, fmt.Errorf("setup:actpass in an answer: %w", ErrNotAcceptable)
+	if err := m.checkAnswer(sent); err != nil {
+		return answered{}, err
 	}
 	pairs := pairSections(&x.Offer.Media[p.Offered], sent, m)
 	if !slices.ContainsFunc(pairs, func(p pair) bool { return p.offered.CarriesMedia() }) {
@@ -117,7 +116,7 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 	if own.Setup == SetupUnset {
 		own.Setup = offered.Setup.Answer()
 	}
-	if t.Profile == WebRTC && (own.Setup == ActPass || own.Setup == offered.Setup) {
+	if (t.Profile == WebRTC || t.Profile == DTLS) && (own.Setup == ActPass || own.Setup == offered.Setup) {
 		return Media{}, fmt.Errorf("setup:%s to setup:%s: %w", own.Setup, offered.Setup, ErrNotAcceptable)
 	}
 	m, err := own.section(a.section, k)
@@ -126,6 +125,8 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 	}
 	m.Kind = offered.Kind
 	m.Proto = offered.Proto // an answer repeats it, RFC 3264 §6
+	m.BestEffort, m.Configuration = offered.BestEffort, offered.Configuration
+	m.RTCPMux = m.RTCPMux && offered.RTCPMux
 	m.Mid = offered.Mid
 	m.Direction = a.section.Direction.Limit(offered.Direction)
 	m.RTCPReducedSize = t.Profile == WebRTC && offered.RTCPReducedSize
@@ -138,12 +139,12 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 }
 
 // finish makes the BUNDLE group of an answer: the accepted mids of the offered
-// one, in its order (RFC 9143 §7.3). A group needs rtcp-mux (§9.3), which phones
-// get none of. The first of it has the candidates.
+// one, in its order (RFC 9143 §7.3). A group needs rtcp-mux (§9.3) and one port
+// for all, which phones have none of. The first of it has the candidates.
 func (x *Exchange) finish(d *Description, accepted []bool) {
 	in := func(mid string) bool {
 		for k, p := range x.Places {
-			if m := &d.Media[p.Offered]; accepted[k] && m.RTCPMux && m.Mid == mid {
+			if m := &d.Media[p.Offered]; accepted[k] && m.RTCPMux && m.hasICE() && m.Mid == mid {
 				return true
 			}
 		}

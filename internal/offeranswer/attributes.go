@@ -73,6 +73,8 @@ func (p *parser) transportAttribute(name, value string) error {
 		return m.addFingerprint(value)
 	case "crypto":
 		m.addCrypto(value)
+	case "acfg":
+		m.Configuration = value
 	case "tcap", "acap", "pcfg", "creq":
 		p.current.capabilities.read(name, value)
 	case "setup":

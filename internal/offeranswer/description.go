@@ -85,8 +85,9 @@ type Media struct {
 	// an offer, and [MakeOffer] in ours.
 	BestEffort bool
 	// Potential are the configurations that may stand for this one, in the
-	// author's order; Configuration is the one that [Take] has chosen, as
-	// a=acfg has it (RFC 5939 §3.5.2), empty for that of the m= line.
+	// author's order; Configuration is the one of them that an answer, or
+	// [Take], has chosen, as a=acfg has it (RFC 5939 §3.5.2), empty for that of
+	// the m= line.
 	Potential     []Potential
 	Configuration string
 

@@ -63,6 +63,20 @@
 // profile, and takes AES-GCM. In a re-offer the caller hands in the role that the running association
 // has, since changing it would mean a new one (RFC 8842 §5.5).
 //
+// # Phones with SRTP
+//
+// A phone, or what else has no ICE, may have SRTP with keys in its descriptions
+// ([SDES], RFC 4568) or with DTLS ([DTLS]). [Take] reads its offers as a policy
+// wants them ([Security]): keys beside plain RTP count (RFC 8643), and of the
+// potential configurations of RFC 5939, by which gateways of the webrtc2sip 2
+// line offer SRTP, the first good one is chosen and named in a=acfg. Of several
+// a=crypto lines the first that we can work with is answered; those that we
+// cannot (other suites, several keys, key derivation rates, parts in clear) count
+// as not there. Keys are made by the caller and come in by [Line]; whatever
+// prints a description leaves them out, but [Description.Marshal].
+//
+// A browser with keys alone is refused ([ErrKeysInSDP]).
+//
 // # What is refused
 //
 // Descriptions are foreign bytes. [Parse] limits their size and the number of

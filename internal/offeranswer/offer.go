@@ -67,8 +67,8 @@ func (t *Transport) slots(places []Place) []Media {
 func (t *Transport) settle(m *Media, at int, sections []Media) {
 	m.Proto = t.proto()
 	before := t.previous(at)
-	if before != nil && t.writes(before.Proto) {
-		m.Proto = before.Proto
+	if before != nil && (t.writes(before.Proto) || before.BestEffort && t.Profile.Phone()) {
+		m.Proto, m.BestEffort = before.Proto, before.BestEffort && t.Profile != RTP || m.BestEffort
 	}
 	switch {
 	case before != nil && before.Active():

@@ -137,6 +137,7 @@ func (d *Description) checkBrowser() error {
 // configure changes the section into the best that it may be: SRTP before plain
 // RTP, and among the potential configurations the one that is preferred.
 func (m *Media) configure(s Security) {
+	m.Configuration = "" // an offer has none
 	for _, p := range m.Potential {
 		c, ok := m.configured(p)
 		if ok && c.Profile() != RTP && s.allows(c.Profile()) && c.check() == nil {
@@ -186,3 +187,33 @@ func (m *Media) Profile() Profile {
 }
 
 func (m *Media) hasICE() bool { return m.ICE.Ufrag != "" || m.ICE.Pwd != "" }
+
+// checkAnswer tells why a section that has passed check is no answer to sent.
+func (m *Media) checkAnswer(sent *Media) error {
+	switch m.Profile() {
+	case WebRTC, DTLS:
+		if m.Setup == ActPass {
+			// The answerer has to choose (RFC 5763 §5).
+			return fmt.Errorf("setup:actpass in an answer: %w", ErrNotAcceptable)
+		}
+	case SDES:
+		_, _, err := AnsweredCrypto(sent, m)
+		return err
+	}
+	return nil
+}
+
+// Meant returns an answer as it is meant: keys in it count where plain RTP was
+// offered with keys beside it, and nowhere else. The answer is not changed.
+func (x *Exchange) Meant(answer *Description) *Description {
+	meant := *answer
+	meant.Media = slices.Clone(answer.Media)
+	for _, p := range x.Places {
+		if p.Sent >= len(meant.Media) || !x.Sent.Media[p.Sent].BestEffort {
+			continue
+		}
+		m := &meant.Media[p.Sent]
+		m.BestEffort = m.Profile() == RTP && len(m.Crypto)+len(m.Fingerprints) > 0
+	}
+	return &meant
+}

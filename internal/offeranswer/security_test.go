@@ -124,3 +124,105 @@ func TestSecurityProfiles(t *testing.T) {
 		}
 	}
 }
+
+// side returns our endpoint of a profile in an exchange, with the keys of an
+// offer or of the answer to m.
+func side(p Profile, bestEffort bool, m *Media) Transport {
+	if p == WebRTC {
+		return withLines(browserSide(), 1)
+	}
+	t := withLines(phoneSide(), 1)
+	t.Profile, t.BestEffort = p, bestEffort
+	t.Fingerprint = NewFingerprint([]byte("certificate"))
+	switch {
+	case m != nil && len(m.Crypto) > 0:
+		t.Lines[0].Crypto = []Crypto{{Tag: m.Crypto[0].Tag, Suite: m.Crypto[0].Suite, Key: make(MasterKey, m.Crypto[0].Suite.Size())}}
+	case m == nil:
+		for i, suite := range Suites() {
+			t.Lines[0].Crypto = append(t.Lines[0].Crypto, Crypto{Tag: i + 1, Suite: suite, Key: make(MasterKey, suite.Size())})
+		}
+	}
+	return t
+}
+
+// Every profile offered by the one side, every profile answered by the other:
+// each hears its own, and the answer repeats what was offered.
+func TestProfilePairs(t *testing.T) {
+	const setup = "a=setup:actpass"
+	offers := map[string][]byte{
+		"RTP/AVP":                 phone("m=audio 4000 RTP/AVP 0"),
+		"RTP/AVPF":                phone("m=audio 4000 RTP/AVPF 0"),
+		"RTP/AVP and keys":        phone("m=audio 4000 RTP/AVP 0", keyLine),
+		"RTP/AVP and fingerprint": phone("m=audio 4000 RTP/AVP 0", setup, fingerprintLine),
+		"RTP/SAVP":                phone("m=audio 4000 RTP/SAVP 0", keyLine),
+		"RTP/SAVPF":               phone("m=audio 4000 RTP/SAVPF 0", keyLine),
+		"UDP/TLS/RTP/SAVP":        phone("m=audio 4000 UDP/TLS/RTP/SAVP 0", setup, fingerprintLine),
+		"UDP/TLS/RTP/SAVPF":       phone("m=audio 4000 UDP/TLS/RTP/SAVPF 0", setup, fingerprintLine, "a=rtcp-mux"),
+		"browser":                 phone("m=audio 4000 UDP/TLS/RTP/SAVPF 0", setup, fingerprintLine, "a=rtcp-mux", ufragLine, pwdLine),
+		"old gateway":             oldGateway(),
+	}
+	answers := []struct {
+		profile    Profile
+		bestEffort bool
+		feedback   bool
+		proto      string
+		answer     []byte
+		ok         bool
+	}{
+		{RTP, false, false, "RTP/AVP", phone("m=audio 5000 RTP/AVP 0"), true},
+		{RTP, false, true, "RTP/AVPF", phone("m=audio 5000 RTP/AVPF 0"), true},
+		{RTP, true, false, "RTP/AVP", phone("m=audio 5000 RTP/AVP 0"), true},
+		{RTP, true, false, "RTP/AVP", phone("m=audio 5000 RTP/AVP 0", "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:"+otherKey), true},
+		{RTP, true, false, "RTP/AVP", phone("m=audio 5000 RTP/AVP 0", "a=setup:active", fingerprintLine), true},
+		{RTP, true, false, "RTP/AVP", phone("m=audio 5000 RTP/AVP 0", "a=crypto:9 AES_CM_128_HMAC_SHA1_80 inline:"+otherKey), false},
+		{SDES, false, false, "RTP/SAVP", phone("m=audio 5000 RTP/SAVP 0", "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:"+otherKey), true},
+		{SDES, false, true, "RTP/SAVPF", phone("m=audio 5000 RTP/SAVPF 0", "a=crypto:1 AEAD_AES_128_GCM inline:"+gcm128Key), true},
+		{SDES, false, false, "RTP/SAVP", phone("m=audio 5000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"+otherKey), false},
+		{SDES, false, false, "RTP/SAVP", phone("m=audio 5000 RTP/AVP 0"), false},
+		{DTLS, false, false, "UDP/TLS/RTP/SAVP", phone("m=audio 5000 UDP/TLS/RTP/SAVP 0", "a=setup:active", fingerprintLine), true},
+		{DTLS, false, true, "UDP/TLS/RTP/SAVPF", phone("m=audio 5000 UDP/TLS/RTP/SAVPF 0", "a=setup:passive", fingerprintLine), true},
+		{DTLS, false, false, "UDP/TLS/RTP/SAVP", phone("m=audio 5000 UDP/TLS/RTP/SAVP 0", setup, fingerprintLine), false},
+		{DTLS, false, false, "UDP/TLS/RTP/SAVP", phone("m=audio 5000 UDP/TLS/RTP/SAVP 0", "a=setup:active"), false},
+		{WebRTC, false, false, "UDP/TLS/RTP/SAVPF", phone("m=audio 5000 UDP/TLS/RTP/SAVPF 0", "a=setup:active", fingerprintLine, "a=rtcp-mux", ufragLine, pwdLine), true},
+	}
+	for name, text := range offers {
+		for _, test := range answers {
+			t.Run(name+" to "+test.proto, func(t *testing.T) {
+				offer, err := Take(mustParse(t, text), Leg{Security: Security{SDES: true, DTLS: true}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				places, err := Plan(offer, nil, test.profile, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				to := side(test.profile, test.bestEffort, nil)
+				to.Feedback = test.feedback
+				sent, err := MakeOffer(offer, places, to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkText(t, sent.Marshal())
+				if got := sent.Media[0].Proto; got != test.proto {
+					t.Errorf("offered as %s, want %s", got, test.proto)
+				}
+				x := Exchange{Offer: offer, Sent: sent, Places: places}
+				reply, _, err := MakeAnswer(x, x.Meant(mustParse(t, test.answer)), side(offer.Profile(), false, &offer.Media[0]))
+				if (err == nil) != test.ok {
+					t.Fatalf("answered %v, want %v", err, test.ok)
+				}
+				if err != nil {
+					if !errors.Is(err, ErrNotAcceptable) {
+						t.Errorf("got %v", err)
+					}
+					return
+				}
+				checkText(t, reply.Marshal())
+				got, want := &reply.Media[0], &offer.Media[0]
+				if got.Proto != want.Proto || got.Profile() != want.Profile() || got.Configuration != want.Configuration {
+					t.Errorf("answered %s (%v) %q, want %s (%v) %q", got.Proto, got.Profile(), got.Configuration, want.Proto, want.Profile(), want.Configuration)
+				}
+			})
+		}
+	}
+}

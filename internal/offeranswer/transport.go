@@ -34,7 +34,13 @@ type Transport struct {
 	// time with each other. Written for WebRTC.
 	CNAME, Stream string
 
-	// The rest is for WebRTC only.
+	// Feedback writes the profiles with an F where a phone is offered something
+	// for the first time (RFC 4585). BestEffort, with profile RTP, writes the
+	// keys of the lines and the fingerprint beside plain RTP (RFC 8643).
+	Feedback, BestEffort bool
+
+	// The rest is for WebRTC only, but for Fingerprint and Setup, which DTLS has
+	// as well.
 
 	// Candidates of our endpoint, all of them: they end with
 	// end-of-candidates. None: one host candidate of the line's address and port.
@@ -44,7 +50,7 @@ type Transport struct {
 	Ufrag, Pwd string
 	// Lite: our ICE agent is a lite one (RFC 8445 §2.5).
 	Lite bool
-	// Fingerprint of our certificate.
+	// Fingerprint of our certificate; zero, with BestEffort: none is offered.
 	Fingerprint Fingerprint
 	// Setup to write. SetupUnset: actpass in an offer, and in an answer
 	// [Setup.Answer] of what was offered.
@@ -57,9 +63,12 @@ type Line struct {
 	// candidate. The lines of a browser all have the same.
 	Address netip.Addr
 	Port    uint16
-	// RTCPPort where it receives RTCP, profile RTP only. 0 means Port + 1,
+	// RTCPPort where it receives RTCP, phones only. 0 means Port + 1,
 	// which is what a description without a=rtcp says too.
 	RTCPPort uint16
+	// Crypto are the keys of what it sends: one for each suite in an offer, each
+	// with its tag; in an answer the one for the line that was chosen.
+	Crypto []Crypto
 	// SSRC of the stream that it sends, and its Track of [Transport.Stream].
 	SSRC  uint32
 	Track string
@@ -91,10 +100,11 @@ func (t *Transport) section(from *Media, k int) (Media, error) {
 		Bandwidth: mediaBandwidth(from.Bandwidth),
 	}
 	switch t.Profile {
-	case RTP:
+	case RTP, SDES, DTLS:
 		if line.RTCPPort != 0 && line.RTCPPort != line.Port+1 {
 			m.RTCPPort = line.RTCPPort
 		}
+		t.secure(&m, line)
 	case WebRTC:
 		m.ICE = ICE{Ufrag: t.Ufrag, Pwd: t.Pwd, Candidates: t.Candidates, EndOfCandidates: true}
 		if len(m.ICE.Candidates) == 0 {
@@ -137,12 +147,35 @@ func (t *Transport) addStreams(m *Media, line Line) {
 	}
 }
 
+// secure writes what protects the media of a phone.
+func (t *Transport) secure(m *Media, line Line) {
+	m.BestEffort = t.BestEffort && t.Profile == RTP
+	if t.Profile == SDES || m.BestEffort {
+		m.Crypto, m.Keyed = line.Crypto, len(line.Crypto) > 0
+	}
+	if t.Profile == DTLS || m.BestEffort && t.Fingerprint.Algorithm != "" {
+		m.Fingerprints, m.Setup = []Fingerprint{t.Fingerprint}, t.Setup
+	}
+	// One handshake instead of two. Under plain RTP and SDES there is none to
+	// save, and phones that cannot do without two ports.
+	m.RTCPMux = t.Profile == DTLS
+}
+
 // proto returns the proto of a first offer.
 func (t *Transport) proto() string {
-	if t.Profile == WebRTC {
+	proto := "RTP/AVP"
+	switch t.Profile {
+	case WebRTC:
 		return "UDP/TLS/RTP/SAVPF"
+	case SDES:
+		proto = "RTP/SAVP"
+	case DTLS:
+		proto = "UDP/TLS/RTP/SAVP"
 	}
-	return "RTP/AVP"
+	if t.Feedback {
+		proto += "F"
+	}
+	return proto
 }
 
 // writes tells whether a proto that stood in a description for that side goes
@@ -152,10 +185,12 @@ func (t *Transport) writes(proto string) bool {
 	switch t.Profile {
 	case WebRTC:
 		return proto == "UDP/TLS/RTP/SAVP" || proto == "RTP/SAVP" // sipML5 writes the latter
-	case RTP:
-		return proto == "RTP/AVP"
+	case SDES:
+		return proto == "RTP/SAVP"
+	case DTLS:
+		return proto == "UDP/TLS/RTP/SAVP" || proto == "RTP/SAVP"
 	}
-	return false
+	return proto == "RTP/AVP"
 }
 
 // check tells whether our endpoint can work with the author of the section.
