@@ -110,6 +110,8 @@ type Config struct {
 	// FollowRedirects tries the contacts of a 3xx where they are allowed next hops, rather than passing the
 	// response to the caller: redirect, default pass.
 	FollowRedirects bool
+	// Record says which calls are recorded; nil when none is, and nobody may ask for it.
+	Record *Record
 	// DrainTime is how long calls may go on when the program is told to stop; 0 hangs up at once.
 	DrainTime time.Duration
 	// HEP is where copies of messages go, or nil.

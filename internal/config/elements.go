@@ -63,6 +63,11 @@ var served = map[string]setting{
 	"call-max-duration":   {allowed: "seconds, 60 to 604800, or 0 for no end", set: (*parser).callMaxDuration},
 	"session-idle":        {allowed: "seconds, 60 to 604800, or 0 for never", set: (*parser).sessionIdle},
 	"redirect":            {allowed: "pass or follow", set: (*parser).redirect},
+	"record-folder":       {allowed: "an absolute path", set: (*parser).recordFolder},
+	"record":              {allowed: "all, user;name[@domain], trunk;name or request", set: (*parser).recordRule, repeatable: true},
+	"record-media":        {allowed: "all or audio", set: (*parser).recordMedia},
+	"record-retention":    {allowed: "days, 1 to 36500, or 0 for ever", set: (*parser).recordRetention},
+	"record-max-size":     {allowed: "megabytes, 1 to 1000000000, or 0 for any number", set: (*parser).recordMaxSize},
 	"drain-time":          {allowed: "seconds, 1 to 86400, or 0 to hang up at once", set: (*parser).drainTime},
 }
 

@@ -25,6 +25,40 @@ func TestOperation(t *testing.T) {
 	}.run(t)
 }
 
+func TestRecord(t *testing.T) {
+	const folder = "<record-folder>/var/spool/calls/</record-folder>"
+	record := func(r Record) func(c *Config) {
+		r.Folder = "/var/spool/calls"
+		return func(c *Config) { c.Record = &r }
+	}
+	right{
+		{folder, record(Record{})},
+		{folder + "<record>all</record>", record(Record{Rules: []RecordRule{{All: true}}})},
+		{folder + "<record>user;Alice</record><record>user; sip:bob@Example.org</record>", record(Record{Rules: []RecordRule{{User: "alice"}, {User: "bob", Domain: "example.org"}}})},
+		{folder + "<record>request</record><record-media>audio</record-media>", record(Record{OnRequest: true, AudioOnly: true})},
+		{folder + "<record-retention>90</record-retention><record-max-size>5000</record-max-size>", record(Record{Retention: 90 * day, MaxSize: 5e9})},
+		{folder + "<record-retention>0</record-retention><record-max-size>0</record-max-size><record-media>all</record-media>", record(Record{})},
+	}.run(t)
+}
+
+func TestWrongRecord(t *testing.T) {
+	const folder = "<record-folder>/var/spool/calls</record-folder>"
+	wrong{
+		{"<record-folder>calls</record-folder>", "no absolute path"},
+		{"<record>all</record>", "there is no <record-folder>"},
+		{"<record-retention>5</record-retention>", "there is no <record-folder>"},
+		{folder + "<record>some</record>", "no such rule; allowed: all, user;name[@domain], trunk;name or request"},
+		{folder + "<record>all;a</record>", "no such rule"},
+		{folder + "<record>user;</record>", "no such rule"},
+		{folder + "<record>user;@example.org</record>", "no user"},
+		{folder + "<record>trunk;nobody</record>", "there is no <trunk> of the name nobody"},
+		{folder + "<record>all</record><breaker>never</breaker>", "no media comes here"},
+		{folder + "<record-media>video</record-media>", "neither audio nor all"},
+		{folder + "<record-retention>-1</record-retention>", "no such number of days"},
+		{folder + "<record-max-size>9999999999</record-max-size>", "no such number of megabytes"},
+	}.run(t)
+}
+
 func TestWrongOperation(t *testing.T) {
 	wrong{
 		{"<hep>192.0.2.9;9060;udp</hep>", "has 3 parts instead of 4 or 5; allowed: host;port;udp or tcp;capture-id[;auth-key]"},

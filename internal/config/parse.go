@@ -97,6 +97,7 @@ type parser struct {
 	groupUses []groupUse
 	noSTUN    bool            // enable-icestun is no
 	limited   map[string]bool // the keys of limits that were given
+	record    Record
 }
 
 // A scope is what elements mean at a place of the file.
@@ -281,7 +282,7 @@ func (p *parser) warn(e *element, text string) {
 
 // finish checks what only shows when all elements are known.
 func (p *parser) finish() error {
-	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkICE, p.checkPorts} {
+	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkICE, p.checkPorts, p.checkRecord} {
 		if err := check(); err != nil {
 			return err
 		}
