@@ -84,6 +84,7 @@ func (p *Proxy) newCall(r *routed) *call {
 	c.parties[offeranswer.Caller] = callerOf(r)
 	c.parties[offeranswer.Callee] = calleeOf(r)
 	c.phones = [2]uint64{p.markOf(r.from), p.markOf(r.to)}
+	c.broken = c.broken || c.wanted()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls[id] = c
@@ -276,6 +277,7 @@ func (c *call) accepted(r *routed, res *sip.Response, opens bool) {
 		setup := time.Since(c.born)
 		c.p.cfg.Meter.CallUp(setup)
 		c.log.Info("call up", "breaker", c.broken, "setup", setup.Round(time.Millisecond))
+		c.recordUp()
 	}
 }
 
@@ -310,6 +312,7 @@ func (c *call) end(cause string) bool {
 			m.Summarize(c.name, c.callID)
 		}
 		c.p.media.Delete(c.name)
+		c.recordDown(cause)
 		c.media.Unlock()
 	}
 	talked := time.Duration(0)

@@ -97,6 +97,10 @@
 // [Proxy.AskKeyframe] send INFO in the name of one party to the other; the
 // numbers of that party's own requests are raised then, as behind a trunk.
 //
+// A [Recorder] hears of calls whose media is carried, when they are answered and
+// when they end, and has media carried of calls that it wants. Parties may ask
+// it for a recording by a Record header in INFO.
+//
 // # What it is not
 //
 // It holds no location database (registrars do), knows no RTP, and answers for

@@ -18,7 +18,7 @@ type exchange struct {
 
 // forward sends a routed request on (RFC 3261 §16.6), unless it is for the media.
 func (p *Proxy) forward(r *routed) {
-	if p.tellsMedia(r) {
+	if p.tellsRecorder(r) || p.tellsMedia(r) {
 		return
 	}
 	opens := r.req.IsInvite() && r.call == nil && tagOf(r.req.To().Params) == ""

@@ -42,11 +42,16 @@ func (p *Proxy) tellsMedia(r *routed) bool {
 		took = err == nil && wanted && m.Keyframe(c.name, r.side)
 	}
 	if took {
-		p.cfg.Meter.Response(r.req.Method.String(), sip.StatusOK)
-		p.finished(r, sip.StatusOK)
-		_ = r.tx.Reply(sip.StatusOK, "OK")
+		p.done(r)
 	}
 	return took
+}
+
+// done answers a request that has reached its end here.
+func (p *Proxy) done(r *routed) {
+	p.cfg.Meter.Response(r.req.Method.String(), sip.StatusOK)
+	p.finished(r, sip.StatusOK)
+	_ = r.tx.Reply(sip.StatusOK, "OK")
 }
 
 func (p *Proxy) tookDigit(r *routed, m teller, kind string) bool {

@@ -18,6 +18,7 @@ type CallInfo struct {
 	Began    time.Time
 	Answered time.Time // zero while it rings
 	Broken   bool      // its media goes through the breaker
+	Trunk    string    // by which the callee is reached, if any
 }
 
 // Party is one side of a call.
@@ -50,9 +51,13 @@ func (c *call) info() CallInfo {
 		a := &c.parties[s]
 		return Party{URI: a.uri.String(), Remote: a.addr, Web: a.web}
 	}
+	trunk := ""
+	if c.trunk != nil {
+		trunk = c.trunk.Name
+	}
 	return CallInfo{
 		ID: c.name, CallID: c.callID, Caller: party(offeranswer.Caller), Callee: party(offeranswer.Callee),
-		Began: c.born, Answered: c.answered, Broken: c.broken,
+		Began: c.born, Answered: c.answered, Broken: c.broken, Trunk: trunk,
 	}
 }
 

@@ -60,6 +60,7 @@ type Config struct {
 	TimerC          time.Duration   // RFC 3261 §16.6 step 11; zero: 3 minutes
 	Admission       Admission       // who may use the gateway, and how much
 	Meter           Meter           // nil: nobody counts
+	Recorder        Recorder        // nil: nobody records
 	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
 	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never
 	Resolver        Resolver        // nil: one with the system's name servers
