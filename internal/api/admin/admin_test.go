@@ -67,10 +67,21 @@ func (g *gateway) config() Config {
 		},
 		Trunks: func() []Trunk { return []Trunk{{Name: "t1", Error: "403 Forbidden"}} },
 		Calls: func() []Call {
-			return []Call{{"7", "c1@h", "sip:a@h", "<script>", "up", at, "sip"}, {ID: "8", Since: at}, {ID: "9", Since: at}}
+			return []Call{{"7", "c1@h", "sip:a@h", "<script>", "up", at, "sip", "r"}, {ID: "8", Since: at}, {ID: "9", Since: at}}
 		},
 		Registrations: func() []Registration {
 			return []Registration{{AOR: "sip:a@h", Transport: "WSS", Remote: netip.MustParseAddrPort("192.0.2.7:4711")}}
+		},
+		Record: func(call string, on bool) (string, error) {
+			switch call {
+			case "7":
+				return "name", nil
+			case "8":
+				return "", ErrNoMedia
+			case "9":
+				return "", errors.New("disk")
+			}
+			return "", ErrNoCall
 		},
 		Ready: func() []string { return g.reasons },
 		Drain: func() { g.drained++ },
@@ -135,6 +146,15 @@ func TestResources(t *testing.T) {
 		{call{method: "POST", target: "/api/bans", body: `{"address":"::ffff:192.0.2.7","seconds":61}`}, 201, `{"address":"192.0.2.7","until":"1970-01-01T00:01:01Z"`},
 		{call{method: "POST", target: "/api/bans", body: `{"address":"127.0.0.1","seconds":60}`}, 409, `{"title":"Conflict","status":409,"detail":"this address cannot be shut out"}`},
 		{call{method: "GET", target: "/api/bans"}, 200, `{"bans":[{"address":"192.0.2.7",`},
+		{call{method: "POST", target: "/api/calls/7/record", body: `{"record":true}`}, 200, `{"call_id":"7","record":true,"name":"name"}`},
+		{call{method: "POST", target: "/api/calls/7/record", body: `{"record":false}`}, 200, `{"call_id":"7","record":false,"name":"name"}`},
+		{call{method: "POST", target: "/api/calls/7/record", body: `{}`}, 400, `{"title":"Bad Request","status":400,"detail":"record: neither true nor false"}`},
+		{call{method: "POST", target: "/api/calls/8/record", body: `{"record":true}`}, 409, `{"title":"Conflict"`},
+		{call{method: "POST", target: "/api/calls/9/record", body: `{"record":true}`}, 500, `{"title":"Internal Server Error","status":500}`},
+		{call{method: "POST", target: "/api/calls/1/record", body: `{"record":true}`}, 404, `{"title":"Not Found","status":404,"detail":"no such call"}`},
+		{call{method: "POST", target: "/api/calls//record", body: `{"record":true}`}, 404, `{`},
+		{call{method: "POST", target: "/api/calls/7/8/record", body: `{"record":true}`}, 404, `{`},
+		{call{method: "GET", target: "/api/calls/7/record"}, 405, `{`},
 		{call{method: "DELETE", target: "/api/bans?address=192.0.2.8"}, 404, `{"title":"Not Found","status":404,"detail":"not in the list"}`},
 		{call{method: "DELETE", target: "/api/bans?address=192.0.2.7"}, 204, ""},
 		{call{method: "DELETE", target: "/api/bans?address=192.0.2.7"}, 404, "{"},
@@ -146,7 +166,7 @@ func TestResources(t *testing.T) {
 		{call{method: "DELETE", target: "/api/trace?pattern=nobody"}, 404, `{"title":"Not Found","status":404,"detail":"not followed"}`},
 		{call{method: "GET", target: "/api/targets"}, 200, `{"targets":[{"address":"192.0.2.1:5060","transport":"UDP","name":"pbx.example.com","alive":false,"dead_until":"2026-08-01T12:00:00Z"},` +
 			`{"address":"[2001:db8::1]:5061","transport":"TLS","alive":true}],"trunks":[{"name":"t1","registered":false,"error":"403 Forbidden"}]}`},
-		{call{method: "GET", target: "/api/calls?limit=1"}, 200, `{"calls":[{"call_id":"7","sip_call_id":"c1@h","caller":"sip:a@h","callee":"\u003cscript\u003e","state":"up","since":"2026-08-01T12:00:00Z","door":"sip"}],"total":3}`},
+		{call{method: "GET", target: "/api/calls?limit=1"}, 200, `{"calls":[{"call_id":"7","sip_call_id":"c1@h","caller":"sip:a@h","callee":"\u003cscript\u003e","state":"up","since":"2026-08-01T12:00:00Z","door":"sip","recording":"r"}],"total":3}`},
 		{call{method: "GET", target: "/api/calls?limit=0"}, 200, `{"calls":[],"total":3}`},
 		{call{method: "GET", target: "/api/registrations"}, 200, `{"registrations":[{"aor":"sip:a@h","transport":"WSS","remote":"192.0.2.7:4711"}],"total":1}`},
 		{call{method: "POST", target: "/api/drain", body: "{}"}, 202, `{"status":"draining"}`},

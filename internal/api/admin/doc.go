@@ -13,6 +13,7 @@
 //	DELETE /api/trace?pattern=alice@example.com
 //	GET    /api/targets                next hops and trunks
 //	GET    /api/calls                  calls that stand
+//	POST   /api/calls/{call_id}/record {"record":true}: begin to record it, or end that
 //	GET    /api/registrations          clients that are registered
 //	POST   /api/drain                  {}: refuse new calls, let the others end
 //

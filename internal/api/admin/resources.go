@@ -16,7 +16,7 @@ import (
 const maxSeconds = 30 * 24 * 3600
 
 // resources is the handler of all paths. They are compared as they are: there
-// is nothing below them, and no redirection to a cleaned path.
+// is nothing below them but what calls have, and no redirection to a cleaned path.
 func (s *Server) resources() http.Handler {
 	table := map[string]map[string]action{
 		"/healthz": {http.MethodGet: func(*http.Request) (int, any, error) { return http.StatusOK, state{Status: "ok"}, nil }},
@@ -44,11 +44,51 @@ func (s *Server) resources() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		methods := table[r.URL.Path]
+		if call, of := callOf(r.URL.Path); of && s.cfg.Record != nil {
+			methods = map[string]action{http.MethodPost: func(r *http.Request) (int, any, error) { return s.record(r, call) }}
+		}
 		if r.URL.Path == "/metrics" && s.cfg.Metrics != nil {
 			methods = map[string]action{http.MethodGet: nil}
 		}
 		s.serve(w, r, methods)
 	})
+}
+
+// callOf reads the path of a call's recording.
+func callOf(path string) (call string, ok bool) {
+	rest, under := strings.CutPrefix(path, "/api/calls/")
+	call, of := strings.CutSuffix(rest, "/record")
+	return call, under && of && call != "" && !strings.Contains(call, "/")
+}
+
+// recorded is whether a call is recorded, and as what.
+type recorded struct {
+	Call   string `json:"call_id"`
+	Record bool   `json:"record"`
+	Name   string `json:"name,omitempty"`
+}
+
+func (s *Server) record(r *http.Request, call string) (int, any, error) {
+	var asked struct {
+		Record *bool `json:"record"`
+	}
+	if err := read(r, &asked); err != nil {
+		return 0, nil, err
+	}
+	if asked.Record == nil {
+		return 0, nil, bad("record: neither true nor false")
+	}
+	name, err := s.cfg.Record(call, *asked.Record)
+	switch {
+	case errors.Is(err, ErrNoCall):
+		return 0, nil, problem{Status: http.StatusNotFound, Detail: err.Error()}
+	case errors.Is(err, ErrNoMedia):
+		return 0, nil, problem{Status: http.StatusConflict, Detail: err.Error()}
+	case err != nil:
+		return 0, nil, err
+	}
+	s.log.Info("recording asked for", "call_id", call, "record", *asked.Record, "remote", r.RemoteAddr)
+	return http.StatusOK, recorded{call, *asked.Record, name}, nil
 }
 
 // state is the answer of the probes.

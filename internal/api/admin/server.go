@@ -91,7 +91,16 @@ type Call struct {
 	State     string    `json:"state"`
 	Since     time.Time `json:"since"`
 	Door      string    `json:"door,omitempty"`
+	Recording string    `json:"recording,omitempty"` // what the names of its files begin with, while it is recorded
 }
+
+// Reasons of Config.Record.
+var (
+	// ErrNoCall is for a call that does not stand.
+	ErrNoCall = errors.New("no such call")
+	// ErrNoMedia is for a call whose media does not come through here.
+	ErrNoMedia = errors.New("the media of this call does not come through the gateway")
+)
 
 // Registration is a client that is registered.
 type Registration struct {
@@ -113,6 +122,10 @@ type Config struct {
 	Trunks        func() []Trunk // shown with the targets
 	Calls         func() []Call
 	Registrations func() []Registration
+	// Record begins to record a call, or ends that; either may be so already. It
+	// returns what the names of the files begin with, "" if there are none. The
+	// error is ErrNoCall, ErrNoMedia or one that is not told.
+	Record func(call string, on bool) (name string, err error)
 	// Ready gives the reasons why no new calls should be sent here, none if
 	// there is nothing against it.
 	Ready func() []string
