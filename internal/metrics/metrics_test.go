@@ -107,6 +107,9 @@ func TestSources(t *testing.T) {
 		Trunks: func() []Trunk { return []Trunk{{"t1", true}, {"bad \xff name", false}} },
 		Media:  func() Media { return Media{Ports: 7, Packets: 8, Octets: 9, Strangers: 10} },
 		Trace:  func() (uint64, uint64) { return 11, 12 },
+		Recordings: func() Recordings {
+			return Recordings{Active: 13, Started: 14, Dropped: 15, Failures: 16, Octets: 17}
+		},
 	})
 	m.MediaEnded(100, 1000, 2)
 	expect(t, scrape(t, m), map[string]string{
@@ -116,6 +119,7 @@ func TestSources(t *testing.T) {
 		`target_up{target="UDP 192.0.2.1:5060"}`: "0", `target_up{target="UDP 192.0.2.2:5060"}`: "0",
 		`trunk_registered{trunk="t1"}`: "1", `trunk_registered{trunk="bad  name"}`: "0",
 		"media_ports": "7", "media_packets_total": "108", "media_octets_total": "1009", "media_strangers_total": "10", "media_lost_total": "2",
+		"recordings": "13", "recordings_total": "14", "recording_dropped_total": "15", "recording_failures_total": "16", "recording_octets_total": "17",
 		"trace_sent_total": "11", "trace_dropped_total": "12",
 	})
 }

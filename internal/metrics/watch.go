@@ -18,6 +18,7 @@ type Sources struct {
 	Targets       func() []Target
 	Trunks        func() []Trunk
 	Media         func() Media
+	Recordings    func() Recordings
 	Trace         func() (sent, dropped uint64) // packets for the collector of traces, since the start
 }
 
@@ -38,6 +39,15 @@ type Media struct {
 	Ports           int    // pairs of RTP ports in use
 	Packets, Octets uint64 // received in the calls that stand now; those of calls that are over come by MediaEnded
 	Strangers       uint64 // datagrams that belonged to no call, since the start
+}
+
+// Recordings are the figures of recorded calls, since the start but for Active.
+type Recordings struct {
+	Active   int
+	Started  uint64
+	Dropped  uint64 // packets that were not written
+	Failures uint64 // how often writing had to stop
+	Octets   uint64 // of complete files
 }
 
 // Watch adds what is shown at each scrape beside the counters. Call it once,
@@ -69,6 +79,11 @@ var (
 	descPackets       = desc("media_packets_total", "RTP packets received.")
 	descOctets        = desc("media_octets_total", "Octets of RTP payload received.")
 	descStrangers     = desc("media_strangers_total", "Datagrams on media ports that belonged to no call.")
+	descRecording     = desc("recordings", "Calls that are recorded.")
+	descRecorded      = desc("recordings_total", "Recordings that were begun.")
+	descRecordDropped = desc("recording_dropped_total", "Packets that were not recorded: a slow or full disk.")
+	descRecordFailed  = desc("recording_failures_total", "How often recordings had to stop writing: a full or failing disk.")
+	descRecordOctets  = desc("recording_octets_total", "Octets of complete files.")
 	descTraceSent     = desc("trace_sent_total", "Packets sent to the collector of traces.")
 	descTraceDropped  = desc("trace_dropped_total", "Packets that the collector of traces missed.")
 )
@@ -82,6 +97,7 @@ func (w *watched) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descCalls, descRegistrations, descTransactions, descBans, descOverloaded, descFlows, descTargets, descTarget,
 		descTrunk, descPorts, descPackets, descOctets, descStrangers, descTraceSent, descTraceDropped,
+		descRecording, descRecorded, descRecordDropped, descRecordFailed, descRecordOctets,
 	} {
 		out <- d
 	}
@@ -113,11 +129,22 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	if s.Media != nil {
 		w.collectMedia(out, s.Media())
 	}
+	if s.Recordings != nil {
+		collectRecordings(out, s.Recordings())
+	}
 	if s.Trace != nil {
 		sent, dropped := s.Trace()
 		out <- counter(descTraceSent, float64(sent))
 		out <- counter(descTraceDropped, float64(dropped))
 	}
+}
+
+func collectRecordings(out chan<- prometheus.Metric, r Recordings) {
+	out <- gauge(descRecording, float64(r.Active))
+	out <- counter(descRecorded, float64(r.Started))
+	out <- counter(descRecordDropped, float64(r.Dropped))
+	out <- counter(descRecordFailed, float64(r.Failures))
+	out <- counter(descRecordOctets, float64(r.Octets))
 }
 
 func collectFlows(out chan<- prometheus.Metric, flows map[string]int) {
