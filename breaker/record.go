@@ -35,8 +35,8 @@ type Recorded struct {
 
 // Record lets begin give taps for the streams of a call: those that stand and
 // those that come later, each by its number, which is that of its section in
-// the caller's descriptions, and told whether it is video. It takes the place of
-// taps of before. The error is ErrNoCall, or begin's. begin must not wait, nor
+// the caller's descriptions, and told whether it is video; nil for one that is
+// not recorded. It takes the place of taps of before. The error is ErrNoCall, or begin's. begin must not wait, nor
 // use the breaker.
 func (b *Breaker) Record(id string, begin func(Recorded) (func(stream int, video bool) Tap, error)) error {
 	c, err := b.find(id)
@@ -93,6 +93,8 @@ func (c *call) tap(s *stream) error {
 	var t Tap
 	if c.taps != nil {
 		t = c.taps(s.sections[offeranswer.Caller], s.kind == "video")
+	}
+	if t != nil {
 		for side, formats := range s.formats {
 			t.SetFormats(offeranswer.Side(side), formats)
 		}

@@ -218,6 +218,9 @@ func describeOperation(line func(name, format string, values ...any), cfg *confi
 	line("calls end", "%s, without requests and media %s", after(cfg.CallMaxDuration), after(cfg.SessionIdle))
 	line("at a stop", "%s", orElse(cfg.DrainTime == 0, "calls are hung up at once", "calls may go on for "+cfg.DrainTime.String()))
 	line("redirects", "%s", orElse(cfg.FollowRedirects, "followed to allowed next hops", "passed to the caller"))
+	if r := cfg.Record; r != nil {
+		line("recordings", "in %s, %s, kept %s", r.Folder, recordRules(r), orElse(r.Retention == 0, "for ever", "for "+r.Retention.String()))
+	}
 	if h := cfg.HEP; h != nil {
 		line("HEP", "to %s over %s as %d%s", net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port))), h.Transport, h.CaptureID,
 			orElse(h.AuthKey != "", " with a key", ""))
@@ -225,6 +228,25 @@ func describeOperation(line func(name, format string, values ...any), cfg *confi
 	if a := cfg.Admin; a != nil {
 		line("administration", "on %s %s a token", socket(config.Transport{Address: a.Address, Port: a.Port}), orElse(a.Token != "", "with", "without"))
 	}
+}
+
+// recordRules tells which calls are recorded.
+func recordRules(r *config.Record) string {
+	rules := []string{"when the operator asks"}
+	if r.OnRequest {
+		rules = append(rules, "when a party asks")
+	}
+	for _, rule := range r.Rules {
+		switch {
+		case rule.All:
+			return "all calls"
+		case rule.Trunk != "":
+			rules = append(rules, "by trunk "+rule.Trunk)
+		default:
+			rules = append(rules, "of "+rule.User+orElse(rule.Domain != "", "@"+rule.Domain, ""))
+		}
+	}
+	return "calls " + strings.Join(rules, ", ")
 }
 
 // socket is where a transport listens, as the file has it.

@@ -36,16 +36,17 @@ const farewell = time.Second
 
 // gateway is every part that a configuration asks for, with its sockets open.
 type gateway struct {
-	cfg   *config.Config
-	log   *slog.Logger
-	tls   *tls.Config
-	media *breaker.Breaker
-	pbx   *pbx.PBX // nil when it is off
-	edge  *edge
-	stack *sipstack.Stack
-	proxy *proxy.Proxy
-	sip   []*sipstack.Listener
-	pages []*page
+	cfg     *config.Config
+	log     *slog.Logger
+	tls     *tls.Config
+	media   *breaker.Breaker
+	pbx     *pbx.PBX    // nil when it is off
+	records *recordings // nil when nothing is recorded
+	edge    *edge
+	stack   *sipstack.Stack
+	proxy   *proxy.Proxy
+	sip     []*sipstack.Listener
+	pages   []*page
 
 	resolver *resolver.Resolver
 	trunks   *trunk.Trunks
@@ -60,7 +61,7 @@ type gateway struct {
 // ends with the process.
 func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
-	for _, open := range []func() error{g.openMedia, g.openPBX, g.openStack, g.openProxy, g.openPages, g.openAdmin} {
+	for _, open := range []func() error{g.openMedia, g.openRecorder, g.openPBX, g.openStack, g.openProxy, g.openPages, g.openAdmin} {
 		if err := open(); err != nil {
 			return nil, err
 		}
@@ -202,6 +203,9 @@ func (g *gateway) proxyConfig() proxy.Config {
 		FollowRedirects: g.cfg.FollowRedirects,
 		StripHeaders:    g.cfg.StripHeaders,
 		TrustedPeers:    peers(g.cfg.TrustedPeers),
+	}
+	if g.records != nil {
+		c.Recorder = g.records
 	}
 	for _, l := range g.sip {
 		c.Ports = append(c.Ports, l.Addr().Port())

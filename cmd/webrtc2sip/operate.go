@@ -112,7 +112,12 @@ func (l learner) Resolve(ctx context.Context, q resolver.Query) ([]resolver.Targ
 // observe connects the figures to what they are of.
 func (g *gateway) observe() {
 	g.metrics.Build(version)
+	var recordings func() metrics.Recordings
+	if g.records != nil {
+		recordings = g.recordingMetrics
+	}
 	g.metrics.Watch(metrics.Sources{
+		Recordings:    recordings,
 		Calls:         g.proxy.Calls,
 		Registrations: func() int { return len(g.proxy.Registrations()) },
 		Transactions:  func() int { n, _ := g.stack.Transactions(); return n },
@@ -195,6 +200,9 @@ func (g *gateway) openAdmin() error {
 		Targets: g.targets, Trunks: g.adminTrunks, Calls: g.adminCalls, Registrations: g.adminRegistrations,
 		Ready: g.unready, Drain: g.drain,
 	}
+	if g.records != nil {
+		c.Record = g.recordCall
+	}
 	if o := g.edge.admission.Offenders; o != nil {
 		c.Bans = bans{o, g.stack}
 	}
@@ -252,7 +260,7 @@ func (g *gateway) adminTrunks() []admin.Trunk {
 func (g *gateway) adminCalls() []admin.Call {
 	var out []admin.Call
 	for _, c := range g.proxy.List() {
-		a := admin.Call{ID: c.ID, SIPCallID: c.CallID, Caller: c.Caller.URI, Callee: c.Callee.URI, State: "ringing", Since: c.Began, Door: "sip"}
+		a := admin.Call{ID: c.ID, SIPCallID: c.CallID, Caller: c.Caller.URI, Callee: c.Callee.URI, State: "ringing", Since: c.Began, Door: "sip", Recording: g.records.name(c.ID)}
 		if !c.Answered.IsZero() {
 			a.State, a.Since = "up", c.Answered
 		}

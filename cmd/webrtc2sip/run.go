@@ -15,7 +15,11 @@ type part struct {
 
 // parts are those of g in the order in which they start. Each needs only those before it.
 func (g *gateway) parts() []part {
-	parts := []part{{"media", g.media.Run}}
+	var parts []part
+	if g.records != nil { // it ends after the media whose calls it records
+		parts = append(parts, part{"recordings", g.records.recorder.Run})
+	}
+	parts = append(parts, part{"media", g.media.Run})
 	if g.pbx != nil {
 		parts = append(parts, part{"pbx", g.pbx.Run})
 	}

@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -338,4 +341,194 @@ func accessUnits(raw []byte) (units [][]byte) {
 		}
 	}
 	return units
+}
+
+// recordingFolder adds recordings to a configuration.
+func recordingFolder(t *testing.T, c *GatewayConfig, elements ...string) string {
+	dir := filepath.Join(t.TempDir(), "calls")
+	c.Elements = append(append(c.Elements, "<record-folder>"+dir+"</record-folder>"), elements...)
+	return dir
+}
+
+// card is what the tests read of a sidecar.
+type card struct {
+	Caller, Callee, Rule, State, Reason string
+	Answered, Ended                     time.Time
+	Files                               []struct {
+		Name     string
+		Duration int `json:"duration_ms"`
+	}
+	Streams []struct {
+		Side    string
+		Codecs  []string
+		Packets int
+	}
+}
+
+// awaitCards waits until so many recordings are complete, and reads what they tell.
+func awaitCards(t *testing.T, dir string, count int) (cards []card) {
+	t.Helper()
+	var found []string
+	Eventually(t, 20*time.Second, "complete recordings", func() bool {
+		found, _ = filepath.Glob(filepath.Join(dir, "*.json"))
+		return len(found) == count
+	})
+	for _, name := range found {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c card
+		if err := json.Unmarshal(text, &c); err != nil {
+			t.Fatal(err)
+		}
+		cards = append(cards, c)
+	}
+	return cards
+}
+
+// talkFor waits until the phone has heard a tone, and for a length of it.
+func (c *call) talkFor(frequency float64, packets int) {
+	c.media.awaitTone(frequency)
+	before := c.media.heard().packets
+	Eventually(c.p.t, 30*time.Second, "packets of the call", func() bool { return c.media.heard().packets >= before+packets })
+}
+
+// wantMostly expects a tone in most pieces of a fifth of a second of a recording's middle: on a busy machine a peer may
+// lose time, which the recording fills with silence.
+func wantMostly(t *testing.T, what string, pcm []int16, frequency float64) {
+	t.Helper()
+	good, all := 0, 0
+	for piece := range slices.Chunk(pcm[len(pcm)/4:3*len(pcm)/4], 1600) {
+		all++
+		if got, share := Tone(piece, 8000, 300, 440, 700, 1000); got == frequency && share > 0.8 {
+			good++
+		}
+	}
+	if good < all*2/3 || good == 0 {
+		t.Errorf("%s: %g Hz in %d of %d pieces, want most", what, frequency, good, all)
+	}
+}
+
+// TestIntegrationRecordedCall is a call that a rule has recorded: a browser with a tone of its own hears that of the
+// PBX, and both are in the file, each in its channel.
+func TestIntegrationRecordedCall(t *testing.T) {
+	t.Parallel()
+	config := NewGatewayConfig(t)
+	dir := recordingFolder(t, &config, "<record>user;1000@"+GatewayRealm+"</record>")
+	g := StartGateway(t, config)
+	other, p := g.user(t, "1001"), g.user(t, "1000")
+	other.register(600)
+	other.talk("sip:600@"+GatewayRealm, "PCMU")
+	p.register(600)
+	c := p.call("sip:601@"+GatewayRealm, newWebMedia(t, 1000, "PCMU", "dtmf"))
+	c.awaitAnswer()
+	c.talkFor(440, 150)
+	c.hangUp()
+	g.AwaitIdle(t, 10*time.Second)
+	told := awaitCards(t, dir, 1)[0]
+	if told.State != "complete" || told.Rule != "user" || !strings.HasPrefix(told.Reason, "bye") || len(told.Files) != 1 ||
+		!strings.Contains(told.Caller, "1000@") || !strings.Contains(told.Callee, "601@") || told.Answered.IsZero() || told.Ended.Before(told.Answered) {
+		t.Fatalf("got %+v", told)
+	}
+	left, right := decoded(t, filepath.Join(dir, told.Files[0].Name), "-loglevel", "error")
+	wantMostly(t, "the caller, left", left, 1000)
+	wantMostly(t, "the callee, right", right, 440)
+	if len(left) < 3*8000 {
+		t.Errorf("got %d samples of a call of 3 s", len(left))
+	}
+}
+
+// TestIntegrationRecordedOpus records an echo of Opus, which stays as it is: the same octets in both channels.
+func TestIntegrationRecordedOpus(t *testing.T) {
+	t.Parallel()
+	config := NewGatewayConfig(t)
+	dir := recordingFolder(t, &config, "<record>all</record>")
+	g := StartGateway(t, config)
+	p := g.user(t, "1000")
+	p.register(600)
+	c := p.call("sip:600@"+GatewayRealm, newWebMedia(t, 700, "opus", "dtmf48"))
+	c.awaitAnswer()
+	Eventually(t, 20*time.Second, "Opus echoed", func() bool { return c.media.heard().opaque > 100 })
+	c.hangUp()
+	g.AwaitIdle(t, 10*time.Second)
+	told := awaitCards(t, dir, 1)[0]
+	if len(told.Files) != 1 || filepath.Ext(told.Files[0].Name) != ".ogg" {
+		t.Fatalf("got %+v", told)
+	}
+	file, err := os.ReadFile(filepath.Join(dir, told.Files[0].Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := 0
+	for _, packet := range oggPackets(t, file)[2:] {
+		if bytes.Count(packet, opusPayload[1:]) == 2 {
+			both++
+		}
+	}
+	if both < 50 {
+		t.Errorf("%d packets have what both sides sent, want most of 100", both)
+	}
+	probe := string(tool(t, "ffprobe", "-v", "error", "-of", "csv=p=0", "-show_entries", "stream=codec_name,channels", filepath.Join(dir, told.Files[0].Name)))
+	if strings.TrimSpace(probe) != "opus,2" {
+		t.Errorf("ffprobe says %q", probe)
+	}
+}
+
+// TestIntegrationRecordingAsked begins and ends a recording by the operator's door, and by INFO of a party.
+func TestIntegrationRecordingAsked(t *testing.T) {
+	t.Parallel()
+	config := NewGatewayConfig(t)
+	dir := recordingFolder(t, &config, "<record>request</record>")
+	admin := openDoor(t, &config)
+	g := StartGateway(t, config)
+	p := g.user(t, "1000")
+	p.register(600)
+	c := p.call("sip:601@"+GatewayRealm, newWebMedia(t, 1000, "PCMU"))
+	c.awaitAnswer()
+	c.media.awaitTone(440)
+	var calls struct {
+		Calls []struct {
+			ID        string `json:"call_id"`
+			Recording string
+		}
+	}
+	admin.get("/api/calls", &calls)
+	if len(calls.Calls) != 1 || calls.Calls[0].Recording != "" {
+		t.Fatalf("got %+v, want one call that is not recorded", calls)
+	}
+	path := "/api/calls/" + calls.Calls[0].ID + "/record"
+	ask := func(wish string) {
+		t.Helper()
+		if status, text := admin.ask(http.MethodPost, path, wish); status != 200 {
+			t.Fatalf("%s: %d %s", wish, status, text)
+		}
+	}
+	ask(`{"record":true}`)
+	if admin.get("/api/calls", &calls); calls.Calls[0].Recording == "" {
+		t.Error("the list does not tell that the call is recorded")
+	}
+	c.talkFor(440, 100)
+	ask(`{"record":false}`)
+	if told := awaitCards(t, dir, 1)[0]; told.Rule != "asked for by the operator" || len(told.Files) != 1 {
+		t.Errorf("got %+v", told)
+	}
+	for _, wish := range []string{"on", "off"} {
+		info := c.newRequest("INFO")
+		info.add("Record", wish)
+		if r := p.do(info); r.status != 200 {
+			t.Fatalf("Record: %s is answered %d", wish, r.status)
+		}
+		c.talkFor(440, 100)
+	}
+	for _, told := range awaitCards(t, dir, 2) {
+		left, right := decoded(t, filepath.Join(dir, told.Files[0].Name), "-loglevel", "error")
+		wantMostly(t, told.Rule+": left", left, 1000)
+		wantMostly(t, told.Rule+": right", right, 440)
+	}
+	if status, text := admin.ask(http.MethodGet, "/metrics", ""); status != 200 || !strings.Contains(text, "webrtc2sip_recordings_total 2") {
+		t.Errorf("metrics: %d, without two recordings:\n%s", status, text)
+	}
+	c.hangUp()
+	g.AwaitIdle(t, 10*time.Second)
 }
