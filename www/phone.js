@@ -34,6 +34,7 @@ view.fillAccount({
   user: remembered.user || defaults.users[0] || '',
   displayName: remembered.displayName ?? '',
   voiceProcessing: remembered.voiceProcessing ?? true,
+  camera: remembered.camera ?? false,
 }, defaults.users);
 view.showTestNumbers(defaults.testNumbers, dial);
 view.showRegistration('offline', '');
@@ -60,7 +61,7 @@ $('registration').addEventListener('submit', (event) => {
 });
 
 $('unregister').addEventListener('click', () => agent.stop());
-$('voice-processing').addEventListener('change', () => remember(readAccount()));
+for (const id of ['voice-processing', 'camera']) $(id).addEventListener('change', () => remember(readAccount()));
 
 function readAccount() {
   return {
@@ -68,6 +69,7 @@ function readAccount() {
     user: $('uri').value.trim(),
     displayName: $('display-name').value.trim(),
     voiceProcessing: $('voice-processing').checked,
+    camera: $('camera').checked,
   };
 }
 
@@ -118,7 +120,7 @@ async function microphoneFor(prompt) {
   // A browser that asks the person tells nobody that it does; say so if it takes a while.
   const asking = setTimeout(() => view.showMessage(prompt, 'note'), 400);
   try {
-    const stream = await openMicrophone($('voice-processing').checked);
+    const stream = await openMicrophone($('voice-processing').checked, $('camera').checked);
     view.showMessage(trouble);
     return stream;
   } catch (error) {
@@ -158,6 +160,7 @@ function follow(next) {
     play(stream);
     listen(next.state);
   });
+  next.addEventListener('video', ({ detail: stream }) => view.showPicture(stream));
   next.addEventListener('quality', ({ detail: reading }) => view.showQuality(reading));
   changed();
 }
@@ -192,6 +195,7 @@ function ended() {
   call = null;
   clearTimeout(ticking);
   $('remote-audio').srcObject = null;
+  view.showPicture(null);
   document.title = 'Phone · webrtc2sip';
   view.showCall(null);
   if (failed) sounds.busy();

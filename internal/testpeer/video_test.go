@@ -12,6 +12,7 @@ import (
 func TestIntegrationCameras(t *testing.T) {
 	g := asShipped(t)
 	for page, scenarios := range map[string][]string{
+		"phone": {"camera", "cameras"},
 		"jssip": {"camera", "cameras", "cameraComesAndGoes"},
 		"sipjs": {"camera", "cameras"},
 	} {

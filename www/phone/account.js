@@ -33,9 +33,9 @@ export function recall() {
 }
 
 /** Everything but the password. */
-export function remember({ server, user, displayName, voiceProcessing }) {
+export function remember({ server, user, displayName, voiceProcessing, camera }) {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ server, user, displayName, voiceProcessing }));
+    localStorage.setItem(KEY, JSON.stringify({ server, user, displayName, voiceProcessing, camera }));
   } catch {
     // Private windows may have no storage. The page works as well, it only forgets.
   }

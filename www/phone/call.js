@@ -12,7 +12,7 @@ import { ending } from './words.js';
  *   outgoing: calling ─► ringing ─┐
  *   incoming: incoming ─► answering ─► active ⇄ held ─► ended
  *
- * Other events: "audio" (the MediaStream of the other side), "quality" (a reading, each second) and
+ * Other events: "audio" and "video" (the MediaStream of the other side, once for each), "quality" (a reading, each second) and
  * "muted". In "held" at least one side holds; localHold says whether we do.
  */
 export class Call extends EventTarget {
@@ -103,12 +103,14 @@ export class Call extends EventTarget {
   }
 
   #media() {
-    return { mediaStream: this.#microphone, mediaConstraints: { audio: true, video: false }, pcConfig: connectionSettings() };
+    // JsSIP drops the tracks of a stream that the constraints do not have.
+    const mediaConstraints = { audio: true, video: this.#microphone.getVideoTracks().length > 0 };
+    return { mediaStream: this.#microphone, mediaConstraints, pcConfig: connectionSettings() };
   }
 
   #connection(connection) {
     connection.addEventListener('track', ({ track, streams }) => {
-      this.#emit('audio', streams[0] ?? new MediaStream([track]));
+      this.#emit(track.kind, streams[0] ?? new MediaStream([track]));
     });
     const meter = new QualityMeter();
     const read = async () => {

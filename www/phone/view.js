@@ -42,11 +42,12 @@ export function announce(text) {
   $('announcer').textContent = text;
 }
 
-export function fillAccount({ server, user, displayName, voiceProcessing }, users) {
+export function fillAccount({ server, user, displayName, voiceProcessing, camera }, users) {
   $('server').value = server;
   $('uri').value = user;
   $('display-name').value = displayName;
   $('voice-processing').checked = voiceProcessing;
+  $('camera').checked = camera;
   $('users').replaceChildren(...users.map((name) => Object.assign(document.createElement('option'), { value: name })));
 }
 
@@ -132,6 +133,14 @@ function showValue(name, value, format) {
   const element = $(`stat-${name}`);
   element.textContent = value === undefined ? '–' : format(value);
   element.dataset.grade = grade(name, value);
+}
+
+/** Shows the picture of a stream as soon as there is one; null ends it. */
+export function showPicture(stream) {
+  const video = $('remote-video');
+  video.hidden = true;
+  video.onresize = () => { video.hidden = !video.videoWidth; };
+  video.srcObject = stream;
 }
 
 export function showKey(key) {

@@ -96,6 +96,7 @@ export class PhonePage extends Phone {
     await this.page.press('#target', 'Enter');
   }
 
+  useCamera() { return this.page.setChecked('#camera', true); }
   answer() { return this.page.click('#answer'); }
   decline() { return this.page.click('#decline'); }
   hangUp() { return this.page.click('#hangup'); }

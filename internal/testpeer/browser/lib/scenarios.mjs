@@ -159,7 +159,7 @@ export async function failures(stage) {
   await phone.awaitCall('idle');
 }
 
-/** Calls the echo with the camera: sees and hears itself. Bare pages only, as the two below. */
+/** Calls the echo with the camera: sees and hears itself. */
 export async function camera(stage) {
   const phone = await stage.registered();
   await phone.useCamera();
