@@ -176,7 +176,7 @@ func (c *call) owns(to netip.AddrPort) bool {
 	}
 	for _, s := range c.streams() {
 		for side := range s.lines {
-			if phone := s.lines[side].phone; phone != nil && (to.Port() == phone.Port() || to.Port() == phone.Port()+1) {
+			if s.lines[side].has(to.Port()) {
 				return true
 			}
 		}

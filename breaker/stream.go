@@ -239,6 +239,14 @@ func (l *line) dropNext() {
 	}
 }
 
+// has tells whether one of the line's sockets is at a port.
+func (l *line) has(port uint16) bool {
+	at := func(phone *legacy.Endpoint) bool {
+		return phone != nil && (port == phone.Port() || port == phone.Port()+1)
+	}
+	return at(l.phone) || at(l.next)
+}
+
 func (l *line) close() {
 	if l.phone != nil {
 		l.phone.Close()
