@@ -46,6 +46,11 @@ type Config struct {
 	// all workers share. Zero: any port.
 	TCP           bool
 	WebRTCTCPPort uint16
+	// STUN is the "host:port" of a server that tells our address before a NAT,
+	// Relays are TURN servers that relay to us. With either, ICE agents are full
+	// ones, which check the browsers' candidates.
+	STUN   string
+	Relays []webrtc.RelayServer
 	// Workers is the number of packet loops, each with a thread of its own.
 	// Zero: 1.
 	Workers int
@@ -173,6 +178,7 @@ func (b *Breaker) newWorker(i int, identity *secure.Identity) (*worker, error) {
 	}
 	w.web, err = webrtc.NewTransport(webrtc.TransportConfig{
 		Worker: w.wire, Identity: identity, PublicAddresses: b.config.PublicAddresses, Streams: b.streams,
+		STUN: b.config.STUN, Relays: b.config.Relays, Logger: b.logger,
 		ConsentTime: b.config.consentTime, SetupTime: b.config.setupTime,
 	})
 	if err != nil {

@@ -47,7 +47,11 @@ type browser struct {
 
 	ufrag, pwd string
 	ssrc       uint32
-	setup      string // in answers
+	setup      string                         // in answers
+	controlled bool                           // the gateway nominates
+	onlyRelay  bool                           // reaches the gateway, and is reached, by a relay alone
+	from       atomic.Pointer[netip.AddrPort] // nothing else arrives
+	learnt     string                         // candidates of the gateway that it uses
 	version    int
 	direction  string
 	formats    string // payload types and their attributes, see pcmu
@@ -82,9 +86,24 @@ func newBrowser(t testing.TB) *browser {
 func newBrowserAt(t testing.TB, at netip.Addr) *browser {
 	t.Helper()
 	b := newBareBrowser(t, at)
-	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: b.socket, Logger: quietLogs.NewLogger("mux")})
+	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &firewall{b.socket, &b.from}, Logger: quietLogs.NewLogger("mux")})
 	b.newAgent()
 	return b
+}
+
+// firewall is a socket behind a firewall that may let one address through.
+type firewall struct {
+	net.PacketConn
+	from *atomic.Pointer[netip.AddrPort]
+}
+
+func (n *firewall) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		size, from, err := n.PacketConn.ReadFrom(b)
+		if only := n.from.Load(); err != nil || only == nil || unmap(from.(*net.UDPAddr).AddrPort()) == *only {
+			return size, from, err
+		}
+	}
 }
 
 // newTCPBrowser has no UDP: it connects to passive candidates (RFC 6544).
@@ -142,6 +161,7 @@ func (b *browser) newAgent() {
 		ice.WithNetworkTypes(types),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
 		ice.WithCheckInterval(20*time.Millisecond),
+		ice.WithMaxBindingRequests(1000),                // browsers go on for seconds
 		ice.WithKeepaliveInterval(100*time.Millisecond), // TestConsent waits for them to end
 		ice.WithHostAcceptanceMinWait(0),
 		ice.WithLoggerFactory(quietLogs),
@@ -237,12 +257,22 @@ func (b *browser) learn(candidates []string) error {
 func (b *browser) dialICE(ctx context.Context, m *offeranswer.Media) error {
 	var candidates []string
 	for _, c := range m.ICE.Candidates {
-		candidates = append(candidates, c.String())
+		if b.onlyRelay && c.Type == "relay" {
+			b.from.Store(&c.Address)
+		}
+		if !b.onlyRelay || c.Type == "relay" {
+			candidates = append(candidates, c.String())
+		}
 	}
+	b.learnt = strings.Join(candidates, "\n")
 	if err := b.learn(candidates); err != nil {
 		return err
 	}
-	conn, err := b.agent.Dial(ctx, m.ICE.Ufrag, m.ICE.Pwd)
+	begin := b.agent.Dial
+	if b.controlled {
+		begin = b.agent.Accept
+	}
+	conn, err := begin(ctx, m.ICE.Ufrag, m.ICE.Pwd)
 	if err != nil {
 		return fmt.Errorf("ICE: %w", err)
 	}
@@ -470,3 +500,5 @@ func audioOf(t testing.TB, sdp []byte) *offeranswer.Media {
 	}
 	return &d.Media[i]
 }
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -47,7 +47,7 @@ func (e *end) transport(streams []*stream, phone func(*line) *legacy.Endpoint) o
 		Previous: e.agreed, CNAME: e.cname, Stream: e.stream,
 	}
 	if e.web != nil {
-		t.Candidates, t.Lite, t.Fingerprint = e.web.Candidates(), true, e.web.Fingerprint()
+		t.Candidates, t.Lite, t.Fingerprint = e.web.Candidates(), e.web.Lite(), e.web.Fingerprint()
 		t.Address = t.Candidates[0].Address.Addr()
 	}
 	for i, s := range streams {
@@ -86,7 +86,7 @@ func (e *end) answering(x *exchange) (offeranswer.Transport, webrtc.Remote, erro
 		return t, webrtc.Remote{}, nil
 	}
 	m := &x.Offer.Media[x.tagged()]
-	remote, err := remoteOf(m)
+	remote, err := remoteOf(x.Offer, m)
 	if err != nil {
 		return t, remote, err
 	}
@@ -110,17 +110,20 @@ func (e *end) answering(x *exchange) (offeranswer.Transport, webrtc.Remote, erro
 			t.Setup = role
 		}
 	}
-	remote.Client = t.Setup == offeranswer.Active
+	remote.Client, remote.Offerer = t.Setup == offeranswer.Active, true
 	return t, remote, nil
 }
 
 // remoteOf is what a section says about the browser's transport.
-func remoteOf(m *offeranswer.Media) (webrtc.Remote, error) {
+func remoteOf(d *offeranswer.Description, m *offeranswer.Media) (webrtc.Remote, error) {
 	fingerprint, err := m.Fingerprint()
 	if err != nil {
 		return webrtc.Remote{}, err
 	}
-	return webrtc.Remote{Ufrag: m.ICE.Ufrag, Pwd: m.ICE.Pwd, Fingerprint: fingerprint}, nil
+	return webrtc.Remote{
+		Ufrag: m.ICE.Ufrag, Pwd: m.ICE.Pwd, Fingerprint: fingerprint,
+		Candidates: m.ICE.Candidates, Lite: d.ICELite,
+	}, nil
 }
 
 // connectWeb lets the browser in that remote describes. moved tells that it is

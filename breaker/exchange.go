@@ -64,7 +64,7 @@ func (a *agreement) answerer() (webrtc.Remote, error) {
 		}
 	}
 	m := &a.answer.Media[a.answer.Tagged(sections)]
-	remote, err := remoteOf(m)
+	remote, err := remoteOf(a.answer, m)
 	remote.Client = m.Setup == offeranswer.Passive
 	return remote, err
 }

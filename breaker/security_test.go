@@ -80,13 +80,16 @@ func (s *setup) unsent(side offeranswer.Side) uint64 { return s.webStats(side).U
 
 func (s *setup) sent(side offeranswer.Side) uint64 { return s.webStats(side).Sent }
 
-func (s *setup) webStats(side offeranswer.Side) webrtc.Stats {
+func (s *setup) webStats(side offeranswer.Side) webrtc.Stats { return s.endpoint(side).Stats() }
+
+// endpoint is that of a browser.
+func (s *setup) endpoint(side offeranswer.Side) *webrtc.Endpoint {
 	s.b.mu.Lock()
 	c := s.b.calls[s.id]
 	s.b.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ends[side].web.Stats()
+	return c.ends[side].web
 }
 
 func TestChangedFingerprintDropsTheKeys(t *testing.T) {

@@ -19,7 +19,7 @@
 //
 // # ICE
 //
-// The agent is a lite one (RFC 8445 §2.5): it has host candidates only, sends no
+// By default the agent is a lite one (RFC 8445 §2.5): it has host candidates only, sends no
 // checks, and learns the browser's addresses from checks that know its password.
 // Candidates of a description are not even read, so that no description can
 // make us send packets anywhere. The browser decides by nominating, and may
@@ -28,6 +28,26 @@
 // browser's handshake or its latest good packet came. Checks go on for the life
 // of the call (RFC 7675): when none has come for 24 s sending stops, and resumes
 // with the next one.
+//
+// # The full agent
+//
+// Behind a NAT that nobody can configure the gateway has to find its address, and
+// to send first. With a STUN server or relays configured the agents are full
+// ones (RFC 8445): they check the candidates that a description or trickled ones
+// name, and control where our description was the offer. Nothing of that waits:
+// each shared socket asks the STUN server every 20 s by which address it sees it,
+// and two TURN allocations of each worker are ready for the next calls; what is
+// not known when an endpoint is made is not told. A relay is an attached socket
+// of wire too, one for each call. To pion all sockets are host candidates, and
+// their true kinds stand in our descriptions alone.
+//
+// What a description names is checked within limits, since anybody may write
+// one: 32 candidates of an endpoint, literal addresses that package offeranswer
+// lets us send to, and 100 packets altogether to addresses that have neither
+// answered nor shown the password. Every pair on which the browser's
+// checks come is listened to; if they come on another one than the selected for
+// 6 s, and no more there, the browser's network has changed and that one is
+// selected. Media turns with the first good packet, before that.
 //
 // # TCP
 //
@@ -60,7 +80,8 @@
 // # Goroutines
 //
 // [Transport.Run] has one reader for each web socket, ended by the worker's
-// close. Each connected endpoint has pion's task loop, its timer, one reader a
+// close, and with servers one keeper of each socket's address and of the spare
+// relays; a relay has four, and those of pion/turn. Each connected endpoint has pion's task loop, its timer, one reader a
 // candidate, and until its keys are out the endpoint's own and two of pion/dtls;
 // Close waits for all of them, and for nothing on the network.
 package webrtc

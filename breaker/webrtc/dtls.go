@@ -43,7 +43,7 @@ func (s *session) install(keys *secure.Context) bool {
 	err := e.transport.worker.Do(func() {
 		e.media.keys, e.media.proven = keys, func() { close(s.proven) }
 		if from != nil {
-			e.media.use(e.media.open(e, e.transport.wires[from.conn.mux.local], from.remote))
+			e.media.use(e.media.open(e, from.conn.mux.wire, from.remote))
 		}
 	})
 	if err != nil {

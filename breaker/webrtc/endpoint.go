@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"webrtc2sip/breaker/secure"
 	"webrtc2sip/internal/offeranswer"
@@ -54,6 +55,16 @@ type Remote struct {
 	Fingerprint offeranswer.Fingerprint
 	// Client: our side takes the DTLS client's role (a=setup:active).
 	Client bool
+
+	// The rest is for a full agent.
+
+	// Candidates of the description.
+	Candidates []offeranswer.Candidate
+	// Lite: the other side is a lite agent.
+	Lite bool
+	// Offerer: the description is an offer, so that its author nominates
+	// (RFC 8445 §6.1.1).
+	Offerer bool
 }
 
 // restarts tells whether r asks for new ICE credentials on our side.
@@ -72,7 +83,9 @@ type Endpoint struct {
 	transport  *Transport
 	config     Config
 	candidates []offeranswer.Candidate
+	relay      *relay // nil: none
 	media      media
+	budget     atomic.Int32 // see agentMux
 
 	mu      sync.Mutex
 	local   Credentials
@@ -80,6 +93,10 @@ type Endpoint struct {
 	session *session  // nil before Connect and after Close
 	keyed   bool      // the running DTLS association has given its keys
 	closed  bool
+
+	early   []offeranswer.Candidate // trickled for earlyOf, which Connect has not seen yet
+	earlyOf string
+	remotes int // candidates that were used
 }
 
 // proposal is what Answering has promised to a browser.
@@ -97,7 +114,13 @@ func (t *Transport) NewEndpoint(c Config) *Endpoint {
 		candidates: t.candidates(c.Address),
 		local:      newCredentials(),
 	}
+	e.budget.Store(maxUnprovenChecks)
 	e.media.sink = c.Sink
+	if t.relays != nil {
+		if e.relay = t.relays.take(); e.relay != nil {
+			e.candidates = append(e.candidates, offeranswer.RelayCandidate(e.relay.address, 0))
+		}
+	}
 	return e
 }
 
@@ -159,6 +182,7 @@ func (e *Endpoint) Connect(r Remote) error {
 	old := e.session
 	if e.closed || old != nil && !r.restarts(old.remote) {
 		defer e.mu.Unlock()
+		e.check(old, r.Candidates)
 		return e.usable()
 	}
 	if e.fresh != nil && !r.restarts(e.fresh.remote) {
@@ -197,7 +221,44 @@ func (e *Endpoint) start(r Remote) error {
 		return err
 	}
 	e.session = s
+	e.check(s, r.Candidates)
+	if e.earlyOf == r.Ufrag {
+		e.check(s, e.early)
+	}
+	e.early, e.earlyOf = nil, ""
 	return nil
+}
+
+// AddCandidates takes what the browser trickles (RFC 8838) for the ICE
+// credentials with that ufrag: those of the last description, or of the next. A
+// lite agent has no use for them, a full one checks them within its limits; all
+// others are ignored. It does not wait for the network.
+func (e *Endpoint) AddCandidates(ufrag string, list []offeranswer.Candidate) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed || !e.transport.full:
+	case e.session != nil && e.session.remote.Ufrag == ufrag:
+		e.check(e.session, list)
+	default:
+		if e.earlyOf != ufrag {
+			e.early, e.earlyOf = nil, ufrag
+		}
+		e.early = append(e.early, list[:min(len(list), maxRemotes-len(e.early))]...)
+	}
+}
+
+// check gives candidates to the agent of a full session; e.mu is held.
+func (e *Endpoint) check(s *session, list []offeranswer.Candidate) {
+	if !e.transport.full || s == nil || e.closed {
+		return
+	}
+	for _, c := range e.checkable(list) {
+		if e.remotes >= maxRemotes || !s.add(c) {
+			return
+		}
+		e.remotes++
+	}
 }
 
 // Close ends the endpoint and returns when its goroutines have ended. It is
@@ -211,6 +272,9 @@ func (e *Endpoint) Close() {
 		s.close()
 	}
 	_ = e.transport.worker.Do(func() { e.media.stop(e.transport.worker) })
+	if e.relay != nil {
+		e.relay.close()
+	}
 }
 
 // forgetKeys stops media in both directions until a new association has keys.

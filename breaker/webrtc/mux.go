@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+
+	"webrtc2sip/breaker/wire"
 )
 
 const (
@@ -45,15 +47,19 @@ type packetConn interface {
 // DTLS finds its agent by the source address that the agent has answered a
 // check of; from other addresses it is dropped unread, which is what keeps a
 // stranger's ClientHello out (RFC 8827 §6.5 wants consent before DTLS).
-// Nothing else is delivered: a lite agent sends no requests, so there are no
-// responses to wait for.
+// Answers find the agent that has asked by their transaction. Nothing else is
+// delivered.
 type socketMux struct {
 	conn  packetConn
 	local netip.AddrPort
+	wire  *wire.Socket // nil in tests
+	slow  bool         // a way for who has no better one: TCP, a relay
+	probe *probe       // of our address before a NAT, nil for none
 
 	mu       sync.Mutex
 	byUfrag  map[string]*muxConn
 	byRemote map[netip.AddrPort]*muxConn
+	asked    map[transaction]*muxConn
 
 	dropped atomic.Uint64 // of strangers, malformed, or beyond a queue
 }
@@ -64,6 +70,7 @@ func newSocketMux(conn packetConn, local netip.AddrPort) *socketMux {
 		local:    local,
 		byUfrag:  make(map[string]*muxConn),
 		byRemote: make(map[netip.AddrPort]*muxConn),
+		asked:    make(map[transaction]*muxConn),
 	}
 }
 
@@ -83,6 +90,9 @@ func (m *socketMux) readLoop() error {
 }
 
 func (m *socketMux) deliver(p []byte, from netip.AddrPort) {
+	if m.probe != nil && m.probe.take(p, from) {
+		return
+	}
 	c := m.find(p, from)
 	if c == nil || len(p) > muxMTU || !c.enqueue(p, from) {
 		m.dropped.Add(1)
@@ -98,6 +108,9 @@ func (m *socketMux) find(p []byte, from netip.AddrPort) *muxConn {
 		}
 		return nil
 	}
+	if id, ok := answeredTransaction(p); ok {
+		return m.answered(id, from)
+	}
 	ufrag, ok := bindingUfrag(p)
 	if !ok {
 		return nil
@@ -109,7 +122,7 @@ func (m *socketMux) find(p []byte, from netip.AddrPort) *muxConn {
 
 // open registers an agent. An older one of the same ufrag must have been closed.
 func (m *socketMux) open(ufrag string) *muxConn {
-	c := &muxConn{mux: m, ufrag: ufrag, queue: make(chan *packet, muxQueue), closed: make(chan struct{})}
+	c := &muxConn{mux: m, ufrag: ufrag, queue: make(chan *packet, muxQueue), closed: make(chan struct{}), opened: time.Now()}
 	m.mu.Lock()
 	m.byUfrag[ufrag] = c
 	m.mu.Unlock()
@@ -134,6 +147,9 @@ func (m *socketMux) remove(c *muxConn) {
 			delete(m.byRemote, remote)
 		}
 	}
+	for _, id := range c.requests {
+		delete(m.asked, id)
+	}
 }
 
 // learn remembers that c has answered remote. The newest agent wins.
@@ -153,6 +169,11 @@ type muxConn struct {
 	ufrag string
 	queue chan *packet
 	agent *agentMux // nil in tests
+
+	opened   time.Time
+	requests []transaction               // guarded by mux.mu: those under way, oldest first
+	answers  []netip.AddrPort            // guarded by mux.mu: who has answered one
+	tries    map[netip.AddrPort]checkTry // guarded by mux.mu
 	// deaf drops DTLS once the keys are out and no handshake may follow, so
 	// that neither old nor forged records reach (or fill) anything.
 	deaf    atomic.Bool
@@ -189,16 +210,21 @@ func (c *muxConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
-// WriteToAddrPort sends on the shared socket. The agent writes only to
-// addresses that have proven to know its password, so this is where DTLS from
-// there becomes welcome.
+// WriteToAddrPort sends on the shared socket. But for the checks of a full
+// agent, agents write only to addresses that have proven to know their password,
+// so this is where DTLS from there becomes welcome.
 func (c *muxConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	select {
 	case <-c.closed:
 		return 0, io.ErrClosedPipe
 	default:
 	}
-	c.mux.learn(c, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	if !isBindingRequest(b) {
+		c.mux.learn(c, to)
+	} else if !c.mux.ask(c, transaction(b[stunTransaction:stunHeaderLen]), to) {
+		return len(b), nil // as if the network had lost it
+	}
 	return c.mux.conn.WriteToAddrPort(b, to)
 }
 
@@ -238,6 +264,7 @@ func (c *muxConn) Close() error {
 // Each candidate costs a goroutine and a read buffer.
 type agentMux struct {
 	sockets []*socketMux
+	budget  *atomic.Int32 // checks that may still go to unproven addresses
 
 	// dtls is where the last DTLS datagram came from. Answers go there, as the
 	// browser may use another pair than the one we take for nominated.
@@ -302,6 +329,28 @@ func (a *agentMux) Close() error {
 		_ = c.Close()
 	}
 	return nil
+}
+
+// socket returns the one that goes by a local address, or nil.
+func (a *agentMux) socket(local netip.AddrPort) *wire.Socket {
+	for _, m := range a.sockets {
+		if m.local == local {
+			return m.wire
+		}
+	}
+	return nil
+}
+
+// prove has DTLS from the far end of a pair accepted that the agent has found
+// to work.
+func (a *agentMux) prove(local, remote netip.AddrPort) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.conns {
+		if c.mux.local == local {
+			c.mux.learn(c, remote)
+		}
+	}
 }
 
 // silenceDTLS drops DTLS from now on.

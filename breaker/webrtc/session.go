@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/stun/v4"
+
+	"webrtc2sip/internal/offeranswer"
 )
 
 const (
@@ -20,6 +22,12 @@ const (
 	// every agentPeriod.
 	consentTime = 24 * time.Second
 	agentPeriod = 5 * time.Second
+	// checkPeriod is how often a full agent looks what pairs to check, until one
+	// is selected.
+	checkPeriod = 200 * time.Millisecond
+	// staleTime without a check on the pair that we nominated: the browser is
+	// elsewhere. The slowest browsers check every 5 s.
+	staleTime = 6 * time.Second
 	// lingerTime is how long a DTLS server that got no proof that its last
 	// flight arrived stays to repeat it.
 	lingerTime = 30 * time.Second
@@ -43,6 +51,8 @@ type session struct {
 	done   chan struct{}
 
 	nomination nomination // of the agent's loop
+	selected   atomic.Pointer[pairAddresses]
+	heard      time.Time // of the agent's loop: when the selected pair was checked
 
 	paired   chan struct{} // closed at the first nominated pair
 	pairOnce sync.Once
@@ -55,7 +65,7 @@ type session struct {
 func newSession(e *Endpoint, local Credentials, remote Remote, handshake bool) (*session, error) {
 	s := &session{
 		endpoint: e, local: local, remote: remote,
-		mux:    &agentMux{sockets: e.transport.reachable(e.candidates)},
+		mux:    &agentMux{sockets: e.sockets(), budget: &e.budget},
 		done:   make(chan struct{}),
 		paired: make(chan struct{}),
 		proven: make(chan struct{}),
@@ -72,14 +82,24 @@ func newSession(e *Endpoint, local Credentials, remote Remote, handshake bool) (
 	return s, nil
 }
 
-// startAgent makes the lite agent: host candidates on the shared sockets only,
-// no checks of its own, no remote candidates. The browser controls and checks
+// startAgent makes the agent, lite or full. All sockets are host candidates to
+// it, those of relays and of TCP too: it need not know how packets travel, and
+// what the browser is told of each is ours to say. A lite one makes no checks of
+// its own and has no remote candidates: the browser controls and checks
 // us, and its addresses are learnt from checks that know our password; so no
 // packet goes to an address merely because a description names it.
 func (s *session) startAgent() error {
 	t := s.endpoint.transport
+	checks := agentPeriod
+	if t.full {
+		checks = checkPeriod
+	}
 	agent, err := ice.NewAgentWithOptions(
-		ice.WithICELite(true),
+		ice.WithICELite(!t.full),
+		ice.WithHostAcceptanceMinWait(0),
+		ice.WithPrflxAcceptanceMinWait(0),
+		ice.WithSrflxAcceptanceMinWait(0),
+		ice.WithRelayAcceptanceMinWait(slowStart),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
@@ -96,7 +116,8 @@ func (s *session) startAgent() error {
 		// comes back after a gap in its network goes on.
 		ice.WithFailedTimeout(0),
 		ice.WithKeepaliveInterval(min(agentPeriod, t.consent/4)),
-		ice.WithCheckInterval(agentPeriod),
+		ice.WithCheckInterval(checks),
+		ice.WithMaxBindingRequests(maxChecks),
 	)
 	if err != nil {
 		return fmt.Errorf("ICE agent: %w", err)
@@ -112,7 +133,11 @@ func (s *session) startAgent() error {
 			return fmt.Errorf("ICE agent: %w", err)
 		}
 	}
-	if s.conn, err = agent.StartAccept(s.remote.Ufrag, s.remote.Pwd); err != nil {
+	begin := agent.StartAccept
+	if s.controls() {
+		begin = agent.StartDial
+	}
+	if s.conn, err = begin(s.remote.Ufrag, s.remote.Pwd); err != nil {
 		return fmt.Errorf("ICE agent: %w", err)
 	}
 	return nil
@@ -130,10 +155,12 @@ func (s *session) pairChanged(local, remote ice.Candidate) {
 	if err != nil {
 		return
 	}
-	socket := e.transport.wires[from]
+	socket := s.mux.socket(from)
 	if socket == nil || !e.current(s) {
 		return
 	}
+	s.mux.prove(from, to)
+	s.selected.Store(&pairAddresses{from, to})
 	_ = e.transport.worker.Do(func() { e.media.use(e.media.open(e, socket, to)) })
 	s.pairOnce.Do(func() { close(s.paired) })
 }
@@ -143,12 +170,53 @@ func (s *session) pairChanged(local, remote ice.Candidate) {
 // e.mu, under which the agent is made. Whatever was nominated is listened to.
 func (s *session) bindingRequest(m *stun.Message, local, remote ice.Candidate, pair *ice.CandidatePair) bool {
 	if !m.Contains(stun.AttrUseCandidate) {
-		return false
+		return s.endpoint.transport.full && s.checked(local, remote, pair)
 	}
 	if s.nomination.fresh(pair.ID()) {
 		s.listen(local, remote)
 	}
 	return s.nomination.nominated(pair.ID(), pairPriority(remote.Priority(), local.Priority()))
+}
+
+// pairAddresses are the two ends of a pair.
+type pairAddresses struct{ local, remote netip.AddrPort }
+
+// controls tells whether we nominate: we do if our description was the offer, or
+// if the other side is lite and cannot (RFC 8445 §6.1.1). Lite agents never do.
+func (s *session) controls() bool {
+	return s.endpoint.transport.full && (s.remote.Lite || !s.remote.Offerer)
+}
+
+// checked is bindingRequest for a check without a nomination, to a full agent.
+// Where we nominate, the browser may use every pair whose checks we answer, so
+// that all are listened to; and when it checks another one than ours and ours no
+// more, its network has changed: then that one is selected. (Without that, only
+// an ICE restart could bring the call there, RFC 8445 §8.1.1.)
+func (s *session) checked(local, remote ice.Candidate, pair *ice.CandidatePair) (change bool) {
+	if s.nomination.fresh(pair.ID()) {
+		s.listen(local, remote)
+	}
+	from, err := candidateAddr(local)
+	if err != nil {
+		return false
+	}
+	to, err := candidateAddr(remote)
+	selected := s.selected.Load()
+	if err != nil || selected == nil {
+		return false
+	}
+	now := time.Now()
+	if *selected == (pairAddresses{from, to}) || s.heard.IsZero() {
+		s.heard = now
+		return false
+	}
+	return s.controls() && now.Sub(s.heard) > min(staleTime, s.endpoint.transport.consent/4)
+}
+
+// add gives the agent a candidate to check; false when it has ended.
+func (s *session) add(c offeranswer.Candidate) bool {
+	candidate, err := ice.UnmarshalCandidate(c.String())
+	return err == nil && s.agent.AddRemoteCandidate(candidate) == nil
 }
 
 // listen opens the path of a pair without using it.
@@ -162,7 +230,7 @@ func (s *session) listen(local, remote ice.Candidate) {
 	if err != nil {
 		return
 	}
-	if socket := e.transport.wires[from]; socket != nil {
+	if socket := s.mux.socket(from); socket != nil {
 		_ = e.transport.worker.Do(func() { e.media.open(e, socket, to) })
 	}
 }

@@ -222,6 +222,7 @@ func (s *Streams) join(w *wire.Worker) (*streamTable, error) {
 		}
 		t.sockets[i] = socket
 		t.muxes[i] = newSocketMux(socket.PacketConn().(packetConn), socket.LocalAddr())
+		t.muxes[i].wire, t.muxes[i].slow = socket, true
 	}
 	s.mu.Lock()
 	s.tables = append(s.tables, t)

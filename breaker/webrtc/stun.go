@@ -11,6 +11,7 @@ const (
 	stunBindRequest   = 0x0001
 	stunBindSuccess   = 0x0101
 	stunBindError     = 0x0111
+	stunTransaction   = 8      // where its 12 octets begin
 	stunAttrUsername  = 0x0006 // RFC 8489 §14.3
 	maxUsername       = 513    // its longest value
 	firstByteSTUNLast = 3      // RFC 7983 §7
@@ -28,6 +29,24 @@ func isDTLS(p []byte) bool {
 func isBindingSuccess(p []byte) bool {
 	return len(p) >= stunHeaderLen && binary.BigEndian.Uint16(p) == stunBindSuccess
 }
+
+// isBindingRequest tells whether p begins as a check.
+func isBindingRequest(p []byte) bool {
+	return len(p) >= stunHeaderLen && binary.BigEndian.Uint16(p) == stunBindRequest
+}
+
+// answeredTransaction returns the transaction that p answers, if it begins as the
+// answer to a binding request.
+func answeredTransaction(p []byte) (t transaction, ok bool) {
+	if len(p) < stunHeaderLen || binary.BigEndian.Uint32(p[4:]) != stunMagicCookie {
+		return t, false
+	}
+	kind := binary.BigEndian.Uint16(p)
+	return transaction(p[stunTransaction:stunHeaderLen]), kind == stunBindSuccess || kind == stunBindError
+}
+
+// transaction is the id of one STUN request (RFC 8489 §5).
+type transaction [stunHeaderLen - stunTransaction]byte
 
 // bindingUfrag returns the part of a binding request's USERNAME that names the
 // agent which it is meant for: "local:remote" as that agent sees it (RFC 8445

@@ -2,7 +2,9 @@ package webrtc
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -30,6 +32,12 @@ type TransportConfig struct {
 	PublicAddresses []netip.Addr
 	// Streams, if set, is where browsers without UDP reach us.
 	Streams *Streams
+	// STUN is the "host:port" of a server that tells our address before a NAT,
+	// Relays those that relay to us. With either the agents are full ones.
+	STUN   string
+	Relays []RelayServer
+	// Logger gets what an operator should know. Nil: none.
+	Logger *slog.Logger
 	// ConsentTime without a check after which sending stops. Zero: 24 s, which
 	// is more than the checks of any browser are apart, and with the agent's
 	// period less than the 30 s of RFC 7675 §5.1.
@@ -50,7 +58,8 @@ type Transport struct {
 	setup       time.Duration
 	sockets     []*socketMux
 	streams     *streamTable // nil without TCP
-	wires       map[netip.AddrPort]*wire.Socket
+	relays      *relays      // nil without servers
+	full        bool         // agents make checks of their own
 	network     transport.Net
 	quiet       logging.LoggerFactory
 }
@@ -70,7 +79,6 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		public:      c.PublicAddresses,
 		consent:     cmp.Or(c.ConsentTime, consentTime),
 		setup:       cmp.Or(c.SetupTime, setupTime),
-		wires:       make(map[netip.AddrPort]*wire.Socket),
 		network:     network,
 		// What pion says at Warn is every stranger's packet. Our own counters
 		// and the one line for each lost call say what the operator needs.
@@ -81,8 +89,12 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		if !ok {
 			return nil, fmt.Errorf("web socket %s has no netip methods", s.LocalAddr())
 		}
-		t.sockets = append(t.sockets, newSocketMux(conn, s.LocalAddr()))
-		t.wires[s.LocalAddr()] = s
+		m := newSocketMux(conn, s.LocalAddr())
+		m.wire = s
+		if c.STUN != "" {
+			m.probe = newProbe(m, c.STUN)
+		}
+		t.sockets = append(t.sockets, m)
 	}
 	if len(t.sockets) == 0 {
 		return nil, fmt.Errorf("no web socket")
@@ -91,15 +103,44 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 		if t.streams, err = c.Streams.join(c.Worker); err != nil {
 			return nil, fmt.Errorf("ICE-TCP: %w", err)
 		}
-		for _, s := range t.streams.sockets {
-			t.wires[s.LocalAddr()] = s
-		}
+	}
+	if t.full = c.STUN != "" || len(c.Relays) > 0; len(c.Relays) > 0 {
+		t.relays = t.newRelays(c)
 	}
 	return t, nil
 }
 
-// Run hands STUN and DTLS to the agents until the worker closes its sockets.
+func (t *Transport) newRelays(c TransportConfig) *relays {
+	r := &relays{worker: c.Worker, servers: c.Relays, log: c.Logger, logger: t.quiet, taken: make(chan struct{}, 1)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	for _, m := range t.sockets {
+		r.local = append(r.local, m.local.Addr())
+	}
+	return r
+}
+
+// Run hands STUN and DTLS to the agents, and keeps the addresses that servers
+// give us, until the worker closes its sockets.
 func (t *Transport) Run() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	var keepers sync.WaitGroup
+	for _, m := range t.sockets {
+		if m.probe != nil {
+			keepers.Go(func() { m.probe.run(ctx) })
+		}
+	}
+	if t.relays != nil {
+		keepers.Go(func() { t.relays.run(ctx) })
+	}
+	defer keepers.Wait()
+	defer cancel()
+	return t.readLoops()
+}
+
+// readLoops returns when the worker has closed the sockets.
+func (t *Transport) readLoops() error {
 	muxes := t.muxes()
 	errs := make([]error, len(muxes))
 	var loops sync.WaitGroup
@@ -139,8 +180,7 @@ func (t *Transport) Owns(to netip.AddrPort) bool {
 	if to.Port() == t.port() && slices.Contains(t.public, to.Addr()) {
 		return true
 	}
-	_, own := t.wires[to]
-	return own
+	return slices.ContainsFunc(t.sockets, func(m *socketMux) bool { return m.local == to })
 }
 
 func (t *Transport) port() uint16 { return t.sockets[0].local.Port() }
@@ -176,7 +216,24 @@ func (t *Transport) candidates(address netip.Addr) []offeranswer.Candidate {
 			candidates = append(candidates, offeranswer.PassiveCandidate(netip.AddrPortFrom(a, t.streams.streams.port), i))
 		}
 	}
-	return candidates
+	return append(candidates, t.reflexive(list)...)
+}
+
+// reflexive returns candidates for the addresses that the sockets have before a
+// NAT, as far as they are known, and are none of the list.
+func (t *Transport) reflexive(list []netip.Addr) []offeranswer.Candidate {
+	var out []offeranswer.Candidate
+	for i, m := range t.sockets {
+		if m.probe == nil {
+			continue
+		}
+		seen := m.probe.address()
+		known := func(c offeranswer.Candidate) bool { return c.Address == seen }
+		if seen.IsValid() && (seen.Port() != t.port() || !slices.Contains(list, seen.Addr())) && !slices.ContainsFunc(out, known) {
+			out = append(out, offeranswer.ReflexiveCandidate(seen, i))
+		}
+	}
+	return out
 }
 
 // hides tells whether public addresses stand for those of a's family.
@@ -207,7 +264,7 @@ func (t *Transport) reachable(candidates []offeranswer.Candidate) []*socketMux {
 		for _, c := range candidates {
 			address := c.Address.Addr()
 			behindNAT := !t.has(address) && address.Is4() == local.Is4() && !local.IsLoopback()
-			if !c.TCP && (local == address || local.IsUnspecified() || behindNAT) {
+			if c.Type == "host" && !c.TCP && (local == address || local.IsUnspecified() || behindNAT) {
 				out = append(out, m)
 				break
 			}

@@ -79,6 +79,8 @@ func (g *gateway) openMedia() (err error) {
 		WebRTCPort:      g.cfg.WebRTCPort,
 		TCP:             g.cfg.ICE.TCP,
 		WebRTCTCPPort:   g.cfg.ICE.TCPPort,
+		STUN:            g.cfg.ICE.STUN,
+		Relays:          relayServers(g.cfg),
 		Workers:         runtime.GOMAXPROCS(0),
 		SymmetricRTP:    g.cfg.SymmetricRTP,
 		Logger:          g.log,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -173,4 +174,24 @@ func (g *gateway) pageHandler(pages http.Handler) http.Handler {
 		}
 		pages.ServeHTTP(w, r)
 	})
+}
+
+// relayServers are the TURN servers that relay to us, with the account that we have there or credentials for each
+// allocation.
+func relayServers(cfg *config.Config) []webrtc.RelayServer {
+	var out []webrtc.RelayServer
+	for _, t := range cfg.ICE.TURN {
+		s := webrtc.RelayServer{Address: t.Address(), TCP: t.Transport == "tcp"}
+		if t.Secure() {
+			s.TLS = &tls.Config{ServerName: t.Host, InsecureSkipVerify: !cfg.TLSVerify}
+		}
+		s.Credentials = func() (user, password string) {
+			if t.User != "" {
+				return t.User, string(t.Password)
+			}
+			return webrtc.RelayCredentials(string(cfg.ICE.TURNSecret), "gateway", time.Now().Add(cfg.ICE.TURNLifetime))
+		}
+		out = append(out, s)
+	}
+	return out
 }

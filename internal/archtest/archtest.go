@@ -95,6 +95,7 @@ var Homes = []Home{
 	{"github.com/prometheus", []string{"internal/metrics"}},
 	{"github.com/gorilla/websocket", []string{"internal/sipstack"}},
 	{"github.com/pion/ice", []string{"breaker/webrtc"}},
+	{"github.com/pion/turn", []string{"breaker/webrtc"}},
 	{"github.com/pion/dtls", []string{"breaker/secure"}},
 	{"github.com/pion/stun", []string{"breaker/webrtc"}},
 	{"github.com/pion/srtp", []string{"breaker/..."}},
