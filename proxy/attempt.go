@@ -114,6 +114,8 @@ func (p *Proxy) attempted(r *routed, n int, res *sip.Response, err error) {
 		p.transmit(r)
 	case res != nil && p.prove(r, res):
 		p.transmit(r)
+	case res != nil && p.lessSecure(r, res):
+		p.transmit(r)
 	default:
 		p.response(r, res, err)
 	}
@@ -189,15 +191,13 @@ func (p *Proxy) another(r *routed) bool {
 }
 
 // leaveBy changes the flow that a request leaves on. If the other side now sees
-// us at another address, what is offered to it must say so.
+// us at another address, or is another peer, what is offered to it must say so.
 func (p *Proxy) leaveBy(r *routed, f *sipstack.Flow) bool {
-	before := p.leg(r.to)
 	r.to = f
 	if r.call == nil || !opensSomething(r.req) {
 		return true
 	}
-	r.call.redirect(r)
-	if p.leg(f) == before {
+	if !r.call.redirect(r) {
 		return true
 	}
 	body, err := p.requestBody(r)
@@ -207,14 +207,18 @@ func (p *Proxy) leaveBy(r *routed, f *sipstack.Flow) bool {
 	return err == nil
 }
 
-// redirect gives the callee's place to whom the INVITE goes now.
-func (c *call) redirect(r *routed) {
+// redirect gives the callee's place to whom the INVITE goes now. It tells
+// whether that one has to be offered something else.
+func (c *call) redirect(r *routed) (changed bool) {
 	c.mu.Lock()
 	c.parties[offeranswer.Callee] = calleeOf(r)
 	c.mu.Unlock()
 	c.media.Lock()
-	c.legs[offeranswer.Callee] = c.p.leg(r.to)
-	c.media.Unlock()
+	defer c.media.Unlock()
+	leg := &c.legs[offeranswer.Callee]
+	before := *leg
+	*leg = c.p.legs(r)[offeranswer.Callee]
+	return *leg != before
 }
 
 // redirected follows a 3xx if configuration says so and one of its contacts is

@@ -79,7 +79,7 @@ func (p *Proxy) newCall(r *routed) *call {
 	id := binary.BigEndian.Uint64(raw[:]) | 1 // never 0
 	c := &call{p: p, id: id, name: fmt.Sprintf("%016x", id), callID: value(r.req, "Call-ID"), born: time.Now()}
 	c.log = p.log.With("call_id", c.name, "sip_call_id", c.callID)
-	c.legs = offeranswer.Legs{p.leg(r.from), p.leg(r.to)}
+	c.legs = p.legs(r)
 	c.broken, c.trunk = p.breaks(r), r.trunk
 	c.parties[offeranswer.Caller] = callerOf(r)
 	c.parties[offeranswer.Callee] = calleeOf(r)

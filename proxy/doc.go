@@ -101,6 +101,14 @@
 // when they end, and has media carried of calls that it wants. Parties may ask
 // it for a recording by a Record header in INFO.
 //
+// # Media of phones
+//
+// What a peer on the telephone side is offered follows Config.Security and
+// Config.Peers. Who refuses SRTP with 488, 415 or 606 is sent what the policy
+// leaves besides, RTP mostly: a new INVITE with the next CSeq number. As long as
+// the caller repeats himself under that Call-ID, to answer a challenge, it is not
+// asked again.
+//
 // # What it is not
 //
 // It holds no location database (registrars do), knows no RTP, and answers for

@@ -70,6 +70,11 @@ type Config struct {
 	// outage, else as many as come; negative: as many as come.
 	RegistersPerSecond int
 
+	// Security is how the media of peers on the telephone side is protected,
+	// Peers are those that have it otherwise: the first that means a peer holds.
+	Security offeranswer.Security
+	Peers    []PeerPolicy
+
 	// ContactsPerAoR is how many live contacts an address of record, and a
 	// client's flow, may have. Zero: 10.
 	ContactsPerAoR int
@@ -92,9 +97,10 @@ type Proxy struct {
 	tokens *tokens
 	smooth *smoother
 
-	rest     rest
-	peers    peers
-	journeys journeys
+	rest      rest
+	unwilling unwilling
+	peers     peers
+	journeys  journeys
 
 	ctx  context.Context // lifetime of the proxy: what waits for DNS ends with it
 	stop context.CancelFunc
@@ -308,17 +314,4 @@ func (p *Proxy) self(u *sip.Uri) bool {
 // isWeb tells whether a flow leads to a browser.
 func isWeb(f *sipstack.Flow) bool {
 	return f.Transport() == sipstack.WS || f.Transport() == sipstack.WSS
-}
-
-// leg is what Media has to know of the side that is reached over f.
-func (p *Proxy) leg(f *sipstack.Flow) offeranswer.Leg {
-	l := offeranswer.Leg{Profile: offeranswer.RTP, Address: f.Local().Addr().Unmap()}
-	if isWeb(f) {
-		l.Profile = offeranswer.WebRTC
-	}
-	// A peer beside us can't use the public address, nor one of the other family.
-	if public := p.cfg.PublicAddress; public.IsValid() && !l.Address.IsLoopback() && public.Is4() == l.Address.Is4() {
-		l.Address = p.cfg.PublicAddress
-	}
-	return l
 }

@@ -59,6 +59,7 @@ type refusal struct {
 	reason     string
 	why        error         // for the log
 	retryAfter time.Duration // 0: no Retry-After
+	warning    string        // for people; "": none
 }
 
 var (
@@ -95,10 +96,22 @@ func refusalOf(err error) *refusal {
 		if errors.Is(err, row.is) {
 			var pause resting
 			_ = errors.As(err, &pause)
-			return &refusal{code: row.code, reason: row.reason, why: err, retryAfter: time.Duration(pause)}
+			return &refusal{code: row.code, reason: row.reason, why: err, retryAfter: time.Duration(pause), warning: warningOf(err)}
 		}
 	}
 	return &refusal{code: 500, reason: "Server Internal Error", why: err}
+}
+
+// warningOf gives the text of Warning (RFC 3261 §20.43) where the other side can
+// do something about an error that its status does not tell.
+func warningOf(err error) string {
+	switch {
+	case errors.Is(err, offeranswer.ErrKeysInSDP):
+		return "a=crypto alone is not taken of browsers, offer DTLS-SRTP (a=fingerprint)"
+	case errors.Is(err, offeranswer.ErrNoCommonCodec):
+		return "no common codec"
+	}
+	return ""
 }
 
 func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
@@ -113,6 +126,10 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 	if r.retryAfter > 0 {
 		seconds := (r.retryAfter + time.Second - 1) / time.Second
 		headers = append(headers, sip.NewHeader("Retry-After", strconv.Itoa(int(seconds))))
+	}
+	if r.warning != "" {
+		// 399 is for people; 304 and 305 name media types and formats.
+		headers = append(headers, sip.NewHeader("Warning", "399 webrtc2sip \""+r.warning+"\""))
 	}
 	p.cfg.Meter.Refused(r.reason)
 	p.cfg.Meter.Response(req.Method.String(), r.code)

@@ -38,6 +38,9 @@ func warnings(cfg *config.Config) []config.Warning {
 	if cfg.Auth == config.AuthNone && len(cfg.Trunks) > 0 {
 		warn(cfg.Trunks[0].Line, "trunk", "with <auth> none everybody can make calls at its cost")
 	}
+	if keysInClear(cfg) {
+		warn(0, "srtp-type", "with sdes the keys of calls stand in SIP messages: over udp and tcp whoever reads those hears the calls")
+	}
 	if !cfg.TLSVerify {
 		warn(0, "tls-verify", "no lets whoever stands between us and a server read and change everything")
 	}
@@ -88,6 +91,10 @@ func describe(w io.Writer, path string, cfg *config.Config) {
 	line("phones' media", "UDP ports %d to %d, %s", cfg.RTPPorts[0], cfg.RTPPorts[1],
 		orElse(cfg.SymmetricRTP, "symmetric RTP", "to the address in their SDP alone"))
 	line("breaker", "%s", cfg.Breaker)
+	line("phones' SRTP", "%s", describeSRTP(cfg.SRTP))
+	for _, p := range cfg.Peers {
+		line("", "%s for %s", describeSRTP(p.SRTP), p)
+	}
 	line("name servers", "%s", orElse(len(cfg.Nameservers) > 0, list(cfg.Nameservers), "the system's"))
 	describeRoutes(line, cfg)
 	describeTrunks(line, cfg)
@@ -124,6 +131,25 @@ func describeICE(line func(name, format string, values ...any), i *config.ICE) {
 	if i.TURNSecret != "" {
 		line("", "credentials made with the secret last %s", i.TURNLifetime)
 	}
+}
+
+// describeSRTP tells how peers that are no browsers are spoken to.
+func describeSRTP(s config.SRTP) string {
+	text := map[config.SRTPMode]string{
+		config.SRTPNone:       "not offered, taken",
+		config.SRTPBestEffort: "offered beside RTP",
+		config.SRTPOptional:   "offered, RTP where that is refused",
+		config.SRTPMandatory:  "always",
+	}[s.Mode]
+	return text + " with " + strings.ReplaceAll(strings.ToUpper(s.Types()), ";", " or ") + orElse(s.Feedback, ", with feedback", "")
+}
+
+// keysInClear tells whether keys that we offer may cross the network in clear: they stand in SIP messages.
+func keysInClear(cfg *config.Config) bool {
+	offers := func(s config.SRTP) bool { return s.SDES && s.Mode != config.SRTPNone }
+	clear := func(t config.Transport) bool { return t.Protocol == "udp" || t.Protocol == "tcp" }
+	return slices.ContainsFunc(cfg.Transports, clear) &&
+		(offers(cfg.SRTP) || slices.ContainsFunc(cfg.Peers, func(p config.PeerPolicy) bool { return offers(p.SRTP) }))
 }
 
 // describeRoutes tells where requests may go, who may connect and who is at the PBX.

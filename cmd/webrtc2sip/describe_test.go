@@ -43,6 +43,7 @@ func TestCheckTells(t *testing.T) {
   browsers' media  UDP from port 10066 on, one for each core
   phones' media    UDP ports 20000 to 39999, to the address in their SDP alone
   breaker          always
+  phones' SRTP     not offered, taken with SDES or DTLS
   name servers     192.0.2.53:53
   requests         for example.org go to sip:192.0.2.1
   requests         for other domains go to sip:192.0.2.2;transport=tcp

@@ -205,6 +205,8 @@ func (g *gateway) proxyConfig() proxy.Config {
 		FollowRedirects: g.cfg.FollowRedirects,
 		StripHeaders:    g.cfg.StripHeaders,
 		TrustedPeers:    peers(g.cfg.TrustedPeers),
+		Security:        security(g.cfg.SRTP),
+		Peers:           peerPolicies(g.cfg.Peers),
 	}
 	if g.records != nil {
 		c.Recorder = g.records
@@ -242,6 +244,26 @@ func (g *gateway) transports() []string {
 				out = append(out, string(t))
 			}
 		}
+	}
+	return out
+}
+
+// securityModes give the proxy's name for each of the configuration's.
+var securityModes = map[config.SRTPMode]offeranswer.SecurityMode{
+	config.SRTPNone:       offeranswer.SecurityNone,
+	config.SRTPBestEffort: offeranswer.SecurityBestEffort,
+	config.SRTPOptional:   offeranswer.SecurityOptional,
+	config.SRTPMandatory:  offeranswer.SecurityMandatory,
+}
+
+func security(s config.SRTP) offeranswer.Security {
+	return offeranswer.Security{Mode: securityModes[s.Mode], SDES: s.SDES, DTLS: s.DTLS, DTLSFirst: s.DTLSFirst, Feedback: s.Feedback}
+}
+
+func peerPolicies(list []config.PeerPolicy) []proxy.PeerPolicy {
+	out := make([]proxy.PeerPolicy, len(list))
+	for i, p := range list {
+		out[i] = proxy.PeerPolicy{Who: proxy.NextHop{Prefix: p.Prefix, Host: p.Host}, Numbers: p.Numbers, Security: security(p.SRTP)}
 	}
 	return out
 }

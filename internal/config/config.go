@@ -56,6 +56,11 @@ type Config struct {
 	WebRTCPort uint16
 	// ICE is how browsers' media finds its way.
 	ICE ICE
+	// SRTP is how the media of peers that are no browsers is protected: srtp-mode, default none, and srtp-type, default
+	// sdes;dtls. (2.7 had optional, and spoke so to browsers, too.)
+	SRTP SRTP
+	// Peers are those that are spoken to in another way, in the order of the file: the first that means a peer holds.
+	Peers []PeerPolicy
 	// Breaker says whose descriptions are rewritten.
 	Breaker BreakerPolicy
 	// TLSVerify checks the certificates of SIP servers that we connect to, by their name (RFC 5922): tls-verify,
@@ -215,6 +220,7 @@ func defaults() *Config {
 		SymmetricRTP: true,
 		RTPPorts:     [2]uint16{DefaultRTPPortMin, DefaultRTPPortMax},
 		WebRTCPort:   DefaultWebRTCPort,
+		SRTP:         SRTP{SDES: true, DTLS: true},
 
 		TLSVerify:       true,
 		OutboundProbe:   DefaultOutboundProbe,

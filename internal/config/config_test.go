@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 			continue
 		}
 		want := &Config{
-			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, Breaker: Auto,
+			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, SRTP: SRTP{SDES: true, DTLS: true}, Breaker: Auto,
 			TLSVerify: true, OutboundProbe: 30 * time.Second, Auth: AuthRegistrar, Ban: true,
 			StripHeaders:    []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
 			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour,
@@ -161,6 +161,7 @@ func TestOldFile(t *testing.T) {
 		{Protocol: "wss", Address: addr("198.51.100.5"), Port: 10062, Line: 5},
 	}
 	want.Nameservers = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
+	want.SRTP = SRTP{Mode: SRTPOptional, SDES: true, DTLS: true}
 	want.ICE.STUN = "stun.example.org:3478"
 	want.Certificates = &Certificates{Key: "/etc/gw/priv.pem", Cert: "/etc/gw/pub.pem", CA: "/etc/gw/ca.pem"}
 	var names []string
@@ -176,7 +177,7 @@ func TestOldFile(t *testing.T) {
 	}
 	wantNames := []string{
 		"6 transport", "8 enable-100rel", "9 enable-media-coder", "10 enable-videojb", "11 video-size-pref",
-		"12 avpf-tail-length", "13 srtp-mode", "14 srtp-type", "15 dtmf-type", "16 codecs", "17 codec-opus-maxrates",
+		"12 avpf-tail-length", "15 dtmf-type", "16 codecs", "17 codec-opus-maxrates",
 		"21 database", "22 account-mail", "23 account-sip-caller",
 	}
 	if d := diff(wantNames, names); d != "" {

@@ -282,7 +282,7 @@ func (p *parser) warn(e *element, text string) {
 
 // finish checks what only shows when all elements are known.
 func (p *parser) finish() error {
-	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkAuth, p.checkICE, p.checkPorts, p.checkRecord} {
+	for _, check := range []func() error{p.checkPBX, p.checkGroups, p.checkTrunks, p.checkPeers, p.checkAuth, p.checkICE, p.checkPorts, p.checkRecord} {
 		if err := check(); err != nil {
 			return err
 		}
