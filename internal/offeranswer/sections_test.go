@@ -118,6 +118,10 @@ func TestMakeAnswerSections(t *testing.T) {
 			"group:BUNDLE v", "m=audio 0 UDP/TLS/RTP/SAVPF 0", "mid:a", "inactive",
 			"m=video 10066 UDP/TLS/RTP/SAVPF 96", "mid:v", "sendrecv", "m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:w", "inactive",
 		}},
+		{"out of reach", answerTo(t, "m=audio 4 RTP/AVP 0", "m=video 6 RTP/AVP 96", "c=IN IP4 phone.example", vp8, "m=video 8 RTP/SAVP 96", vp8), []bool{true, false, false}, []string{
+			"group:BUNDLE a", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:a", "sendrecv",
+			"m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:v", "inactive", "m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:w", "inactive",
+		}},
 		{"sections missing, a codec that was not offered", answerTo(t, "m=audio 4 RTP/AVP 0", "m=video 6 RTP/AVP 97", "a=rtpmap:97 H264/90000"), []bool{true, false, false}, []string{
 			"group:BUNDLE a", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:a", "sendrecv",
 			"m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:v", "inactive", "m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:w", "inactive",

@@ -159,7 +159,7 @@ export async function failures(stage) {
   await phone.awaitCall('idle');
 }
 
-/** Calls the echo with the camera: sees and hears itself. */
+/** Calls the echo with the camera, sees and hears itself; then the tone, which refuses the picture. */
 export async function camera(stage) {
   const phone = await stage.registered();
   await phone.useCamera();
@@ -168,6 +168,11 @@ export async function camera(stage) {
   await phone.see();
   await phone.hear(stage.options.frequency);
   await stage.screenshot(phone, `camera-${phone.kind}`);
+  await phone.hangUp();
+  await phone.awaitCall('idle');
+  await phone.call(stage.options.tone); // which has no eyes: the sound is a call as ever
+  await phone.awaitCall('active');
+  await phone.hear(PLAIN);
   await phone.hangUp();
   await phone.awaitCall('idle');
 }
