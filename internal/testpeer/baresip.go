@@ -53,6 +53,9 @@ type BaresipOptions struct {
 	Tone int
 	// Codecs in baresip's spelling, "PCMU/8000/1", "opus/48000/2"; PCMU if empty.
 	Codecs string
+	// Encryption of its media in baresip's spelling: "srtp" (keys beside RTP/AVP), "srtp-mand"
+	// (RTP/SAVP), "srtp-mandf" (RTP/SAVPF), "dtls_srtp"; none if empty.
+	Encryption string
 	// Ring leaves a call unanswered until [Baresip.Command] says "accept"; otherwise each call is
 	// answered at once.
 	Ring bool
@@ -113,6 +116,8 @@ module opus.so
 module ausine.so
 module aubridge.so
 module sndfile.so
+module srtp.so
+module dtls_srtp.so
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
@@ -149,6 +154,9 @@ func (b *Baresip) account(o BaresipOptions) string {
 		codecs = "PCMU/8000/1"
 	}
 	params = append(params, "audio_codecs="+codecs)
+	if o.Encryption != "" {
+		params = append(params, "mediaenc="+o.Encryption)
+	}
 	if !o.Ring {
 		params = append(params, "answermode=auto")
 	}
