@@ -49,9 +49,9 @@ func (r *recordings) rule(c proxy.CallInfo) string {
 		case rule.All:
 			return "all"
 		case rule.Trunk != "" && strings.EqualFold(rule.Trunk, c.Trunk):
-			return "trunk"
+			return "trunk " + rule.Trunk
 		case rule.User != "" && (isUser(c.Caller.URI, rule) || isUser(c.Callee.URI, rule)):
-			return "user"
+			return "user " + rule.User + orElse(rule.Domain != "", "@"+rule.Domain, "")
 		}
 	}
 	return ""
@@ -71,6 +71,13 @@ func isUser(uri string, rule config.RecordRule) bool {
 
 // Up is of proxy.Recorder.
 func (r *recordings) Up(c proxy.CallInfo) {
+	r.mu.Lock()
+	rec := r.live[c.ID]
+	r.mu.Unlock()
+	if rec != nil { // the operator asked while it rang
+		rec.Answered(c.Answered)
+		return
+	}
 	if rule := r.rule(c); rule != "" {
 		_, _ = r.start(c, rule) // it says itself what is wrong
 	}

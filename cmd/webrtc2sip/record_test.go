@@ -20,12 +20,12 @@ func TestRecordRules(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"all", []config.RecordRule{{All: true}}, "all"},
-		{"trunk", []config.RecordRule{{Trunk: "provider"}}, "trunk"},
+		{"trunk", []config.RecordRule{{Trunk: "provider"}}, "trunk provider"},
 		{"another trunk", []config.RecordRule{{Trunk: "other"}}, ""},
-		{"caller", []config.RecordRule{{User: "alice"}}, "user"},
-		{"caller with domain", []config.RecordRule{{User: "alice", Domain: "example.org"}}, "user"},
+		{"caller", []config.RecordRule{{User: "alice"}}, "user alice"},
+		{"caller with domain", []config.RecordRule{{User: "alice", Domain: "example.org"}}, "user alice@example.org"},
 		{"of another domain", []config.RecordRule{{User: "alice", Domain: "example.net"}}, ""},
-		{"callee", []config.RecordRule{{User: "bob"}, {User: "+4930123", Domain: "192.0.2.1"}}, "user"},
+		{"callee", []config.RecordRule{{User: "bob"}, {User: "+4930123", Domain: "192.0.2.1"}}, "user +4930123@192.0.2.1"},
 		{"part of a name", []config.RecordRule{{User: "ali"}}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -424,6 +424,36 @@ func TestCodecChangeBeginsAnotherFile(t *testing.T) {
 	only(t, dir, ".ogg")
 }
 
+// TestLongPause has nobody write hours of silence.
+func TestLongPause(t *testing.T) {
+	for _, opus := range []bool{false, true} {
+		dir := t.TempDir()
+		inBench(t, dir, nil, func(b *bench) {
+			left, n := b.phone(caller, 440), 0
+			for range 2 {
+				for range 100 {
+					if n++; opus {
+						b.tap.Packet(callee, b.age(), rtpPacket(111, 5, uint16(n), uint32(n*960), false, []byte{0xf8, 0xff, 0xfe}))
+					} else {
+						b.send(left)
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				time.Sleep(time.Hour)
+			}
+		})
+		s := readCard(t, dir)
+		if len(s.Files) != 2 {
+			t.Fatalf("opus %t: got files %+v, want two", opus, s.Files)
+		}
+		for i, f := range s.Files {
+			if want := int64(i) * 3602000; f.Offset < want || f.Offset > want+40 || f.Duration > 3000 || f.Duration < 1900 {
+				t.Errorf("opus %t: got %+v, want 2 s after %d ms", opus, f, want)
+			}
+		}
+	}
+}
+
 func TestNamesStayInTheFolder(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"../../etc/passwd", "a\x00b", "/abs", "..", "", "ü\n$(rm)", string(make([]byte, 4000))} {

@@ -29,7 +29,8 @@
 // A packet's place on the time line is its RTP timestamp, tied to the time of arrival: that of the first packet at
 // first, and corrected when all packets of two seconds come later or earlier than their places, since clocks drift.
 // A jump of the clock, another SSRC or a restart ties anew. Packets wait for a second, so that those that come out of
-// order find their place; where there are none is silence. Pictures that lack a packet, and all that build on them,
+// order find their place; where there are none is silence, but for a pause of a quarter of an
+// hour, at which a file ends and behind which another one begins. Pictures that lack a packet, and all that build on them,
 // are left out, and a key frame is asked for.
 //
 // # Trouble

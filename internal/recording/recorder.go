@@ -59,7 +59,7 @@ func New(c Config) (*Recorder, error) {
 		return nil, err
 	}
 	r := newRecorder(c, f)
-	r.recover()
+	r.repair()
 	return r, nil
 }
 

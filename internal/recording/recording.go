@@ -26,7 +26,6 @@ type Call struct {
 	SIPCallID string
 	Caller    string
 	Callee    string
-	User      string
 	Trunk     string
 	Rule      string // why it is recorded
 	// Answered is when the call was answered, zero if it is not yet; see [Recording.Answered].

@@ -316,7 +316,7 @@ func (r *reel) report() {
 func (r *reel) describe(state string) *sidecar {
 	c, rec := &r.rec.call, r.rec
 	s := &sidecar{
-		CallID: c.ID, SIPCallID: c.SIPCallID, Caller: c.Caller, Callee: c.Callee, User: c.User, Trunk: c.Trunk, Rule: c.Rule,
+		CallID: c.ID, SIPCallID: c.SIPCallID, Caller: c.Caller, Callee: c.Callee, Trunk: c.Trunk, Rule: c.Rule,
 		State: state, Started: rec.started.UTC(), Files: slices.Clone(r.entries), Events: r.events, Streams: []streamEntry{},
 	}
 	rec.mu.Lock()

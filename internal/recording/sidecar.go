@@ -30,7 +30,6 @@ type sidecar struct {
 	SIPCallID string `json:"sip_call_id,omitempty"`
 	Caller    string `json:"caller,omitempty"`
 	Callee    string `json:"callee,omitempty"`
-	User      string `json:"user,omitempty"`
 	Trunk     string `json:"trunk,omitempty"`
 	Rule      string `json:"rule,omitempty"`
 

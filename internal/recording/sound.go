@@ -9,6 +9,9 @@ import (
 	"webrtc2sip/internal/recording/container"
 )
 
+// maxGap is how long a silence is written out: at a longer one a file ends, and the next one begins behind it.
+const maxGap = 15 * time.Minute
+
 // sound is one audio stream of a call, with the files that it goes to: one for what is Opus, and one for each rate of
 // what is decoded. Most calls have one of all these. A file begins with the first sound that goes to it.
 type sound struct {
@@ -20,8 +23,9 @@ type sound struct {
 	wavs map[int]*wavFile // by rate
 
 	decoders [2]map[*codec]Decoder
-	inOpus   bool // the latest packet was
-	lastRate int  // else its rate
+	inOpus   bool          // the latest packet was
+	lastRate int           // else its rate
+	heard    time.Duration // when it was said
 }
 
 // opusFile is where the Opus packets of both sides go: an Ogg file, or the film.
@@ -56,6 +60,7 @@ func (s *sound) advance(until time.Duration) error {
 				source.Malformed++
 			}
 			s.inOpus, s.lastRate = q.codec.opus, q.codec.pcmRate
+			s.heard = duration(q.position, int64(q.codec.rate))
 		}
 		source.drop(n)
 	}
@@ -121,11 +126,18 @@ func (s *sound) writeFiles(until time.Duration, fill bool) error {
 
 func (s *sound) writeOpus(until time.Duration, fill bool) error {
 	o := s.opus
-	if !o.begun {
-		if o.first() == math.MaxInt64 {
+	first := o.first()
+	gap := first != math.MaxInt64 && first-o.cursor > units(maxGap, 48000)
+	if gap && o.begun && o.ogg != nil {
+		if err := s.closeOgg(); err != nil {
+			return err
+		}
+	}
+	if !o.begun || gap {
+		if first == math.MaxInt64 {
 			return nil
 		}
-		o.begun, o.cursor = true, o.first()
+		o.begun, o.cursor = true, first
 	}
 	if o.ogg == nil && !o.inFilm {
 		if err := s.beginOgg(o); err != nil {
@@ -153,6 +165,11 @@ func (s *sound) beginOgg(o *opusFile) (err error) {
 }
 
 func (s *sound) writeWAV(w *wavFile, until time.Duration, fill bool) (err error) {
+	if first := w.first(); w.out != nil && first != math.MaxInt64 && first-w.cursor > units(maxGap, w.rate) {
+		if err := s.closeWAV(w); err != nil {
+			return err
+		}
+	}
 	if w.out == nil {
 		if w.cursor = w.first(); w.cursor == math.MaxInt64 {
 			return nil
@@ -168,7 +185,12 @@ func (s *sound) writeWAV(w *wavFile, until time.Duration, fill bool) (err error)
 }
 
 // fill lets the file that was written last go on to the end of the recording.
-func (s *sound) fill(until time.Duration) error { return s.writeFiles(until, true) }
+func (s *sound) fill(until time.Duration) error {
+	if s.heard+maxGap < until {
+		return nil
+	}
+	return s.writeFiles(until, true)
+}
 
 func (s *sound) flush() error {
 	var errs []error
@@ -190,9 +212,7 @@ func (s *sound) close() error {
 		for side := range o.late {
 			s.sources[side].Late += o.late[side]
 		}
-		if o.ogg != nil {
-			errs = append(errs, s.reel.close(o.file, o.ogg, o.file.name, duration(o.cursor, 48000)))
-		}
+		errs = append(errs, s.closeOgg())
 		s.opus = nil
 	}
 	for _, w := range s.wavs {
@@ -203,6 +223,17 @@ func (s *sound) close() error {
 		s.sources[side].drop(len(s.sources[side].queue))
 	}
 	return errors.Join(errs...)
+}
+
+// closeOgg completes the file, if there is one.
+func (s *sound) closeOgg() error {
+	o := s.opus
+	if o.ogg == nil {
+		return nil
+	}
+	ogg := o.ogg
+	o.ogg = nil
+	return s.reel.close(o.file, ogg, o.file.name, duration(o.cursor, 48000))
 }
 
 // closeWAV completes a file; what waits for it goes to the next one.

@@ -12,9 +12,9 @@ import (
 	"webrtc2sip/internal/recording/container"
 )
 
-// recover completes what a crash has left in the folder: media files get their headers and names, sidecars say what
+// repair completes what a crash has left in the folder: media files get their headers and names, sidecars say what
 // happened. It says so in the log; nothing that it meets keeps the gateway from starting.
-func (r *Recorder) recover() {
+func (r *Recorder) repair() {
 	files, err := r.disk.list()
 	if err != nil {
 		r.logger.Error("recordings not looked at", "err", err)
