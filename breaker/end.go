@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"webrtc2sip/breaker/legacy"
 	"webrtc2sip/breaker/webrtc"
@@ -72,7 +73,7 @@ func (e *end) offering(streams []*stream, security offeranswer.Security) offeran
 	e.offerKeys(&t, streams, security)
 	if e.web != nil {
 		c := e.web.Offering()
-		t.Ufrag, t.Pwd = c.Ufrag, c.Pwd
+		t.Ufrag, t.Pwd, t.Trickle = c.Ufrag, c.Pwd, true
 	}
 	return t
 }
@@ -92,6 +93,7 @@ func (e *end) answering(x *exchange) (offeranswer.Transport, webrtc.Remote, erro
 	}
 	c := e.web.Answering(remote)
 	t.Ufrag, t.Pwd = c.Ufrag, c.Pwd
+	t.Trickle = slices.Contains(m.ICE.Options, "trickle") // who does not say it sends none
 	t.Setup = m.Setup.Answer()
 	if m.Setup == offeranswer.ActPass {
 		// As DTLS server we choose the SRTP profile, and AEAD_AES_128_GCM

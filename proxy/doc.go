@@ -89,6 +89,12 @@
 // here by sending the request again with the next CSeq number, and responses are
 // counted back, so that the caller's numbers and the trunk's both rise by one.
 //
+// # Candidates
+//
+// Where Media carries a call it may take the candidates of INFO with
+// application/trickle-ice-sdpfrag (RFC 8840), which is then answered here: the
+// other party has no part in that ICE.
+//
 // # Digits and keyframes
 //
 // Where Media carries a call it may also take what INFO says of it: a digit, to

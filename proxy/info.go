@@ -30,6 +30,9 @@ func (p *Proxy) tellsMedia(r *routed) bool {
 	if c == nil || !c.broken || r.req.Method != sip.INFO || r.tx == nil {
 		return false
 	}
+	if isType(value(r.req, "Content-Type"), offeranswer.FragmentType) {
+		return p.tookCandidates(r)
+	}
 	if m, _ = p.media.(teller); m == nil {
 		return false
 	}
@@ -42,16 +45,16 @@ func (p *Proxy) tellsMedia(r *routed) bool {
 		took = err == nil && wanted && m.Keyframe(c.name, r.side)
 	}
 	if took {
-		p.done(r)
+		p.done(r, sip.StatusOK, "OK")
 	}
 	return took
 }
 
 // done answers a request that has reached its end here.
-func (p *Proxy) done(r *routed) {
-	p.cfg.Meter.Response(r.req.Method.String(), sip.StatusOK)
-	p.finished(r, sip.StatusOK)
-	_ = r.tx.Reply(sip.StatusOK, "OK")
+func (p *Proxy) done(r *routed, status int, reason string) {
+	p.cfg.Meter.Response(r.req.Method.String(), status)
+	p.finished(r, status)
+	_ = r.tx.Reply(status, reason)
 }
 
 func (p *Proxy) tookDigit(r *routed, m teller, kind string) bool {

@@ -57,6 +57,6 @@ func (p *Proxy) tellsRecorder(r *routed) bool {
 	if wish != "on" && wish != "off" || !rec.Asked(c.info(), r.side, wish == "on") {
 		return false
 	}
-	p.done(r)
+	p.done(r, sip.StatusOK, "OK")
 	return true
 }

@@ -73,6 +73,20 @@ func (m *fakeMedia) Keyframe(_ string, from offeranswer.Side) bool {
 	return m.asks
 }
 
+func (m *fakeMedia) AddCandidates(_ string, from offeranswer.Side, fragment []byte) error {
+	if from == offeranswer.Callee {
+		return offeranswer.ErrNoOffer // a phone
+	}
+	f, err := offeranswer.ParseFragment(fragment)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf("%d candidates of %s", len(f.Candidates), from))
+	return nil
+}
+
 func (m *fakeMedia) Delete(call string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,8 +13,8 @@ const (
 	// which have shown in no way that they wish for them: with as many
 	// descriptions as one likes, a call is no tool to flood or scan others with.
 	maxUnprovenChecks = 100
-	// maxRemotes is how many candidates of a browser are used in an endpoint's
-	// life.
+	// maxRemotes is how many candidates of a browser are used until it restarts
+	// ICE.
 	maxRemotes = 32
 	// maxAsked bounds the checks of one agent and socket that may be answered.
 	maxAsked = 64

@@ -42,7 +42,7 @@
 // their true kinds stand in our descriptions alone.
 //
 // What a description names is checked within limits, since anybody may write
-// one: 32 candidates of an endpoint, literal addresses that package offeranswer
+// one: 32 candidates of an agent, literal addresses that package offeranswer
 // lets us send to, and 100 packets altogether to addresses that have neither
 // answered nor shown the password. Every pair on which the browser's
 // checks come is listened to; if they come on another one than the selected for

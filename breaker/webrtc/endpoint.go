@@ -96,7 +96,6 @@ type Endpoint struct {
 
 	early   []offeranswer.Candidate // trickled for earlyOf, which Connect has not seen yet
 	earlyOf string
-	remotes int // candidates that were used
 }
 
 // proposal is what Answering has promised to a browser.
@@ -230,7 +229,8 @@ func (e *Endpoint) start(r Remote) error {
 }
 
 // AddCandidates takes what the browser trickles (RFC 8838) for the ICE
-// credentials with that ufrag: those of the last description, or of the next. A
+// credentials with that ufrag: those of the last description, or of the next; ""
+// are those of the last. A
 // lite agent has no use for them, a full one checks them within its limits; all
 // others are ignored. It does not wait for the network.
 func (e *Endpoint) AddCandidates(ufrag string, list []offeranswer.Candidate) {
@@ -238,7 +238,7 @@ func (e *Endpoint) AddCandidates(ufrag string, list []offeranswer.Candidate) {
 	defer e.mu.Unlock()
 	switch {
 	case e.closed || !e.transport.full:
-	case e.session != nil && e.session.remote.Ufrag == ufrag:
+	case e.session != nil && (ufrag == "" || e.session.remote.Ufrag == ufrag):
 		e.check(e.session, list)
 	default:
 		if e.earlyOf != ufrag {
@@ -254,10 +254,10 @@ func (e *Endpoint) check(s *session, list []offeranswer.Candidate) {
 		return
 	}
 	for _, c := range e.checkable(list) {
-		if e.remotes >= maxRemotes || !s.add(c) {
+		if s.remotes >= maxRemotes || !s.add(c) {
 			return
 		}
-		e.remotes++
+		s.remotes++
 	}
 }
 

@@ -51,6 +51,7 @@ type session struct {
 	done   chan struct{}
 
 	nomination nomination // of the agent's loop
+	remotes    int        // candidates of the browser that were used; guarded by e.mu
 	selected   atomic.Pointer[pairAddresses]
 	heard      time.Time // of the agent's loop: when the selected pair was checked
 

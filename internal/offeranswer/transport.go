@@ -50,6 +50,9 @@ type Transport struct {
 	Ufrag, Pwd string
 	// Lite: our ICE agent is a lite one (RFC 8445 §2.5).
 	Lite bool
+	// Trickle: we take candidates that come later (RFC 8838). Ours are all in
+	// the description.
+	Trickle bool
 	// Fingerprint of our certificate; zero, with BestEffort: none is offered.
 	Fingerprint Fingerprint
 	// Setup to write. SetupUnset: actpass in an offer, and in an answer
@@ -107,6 +110,9 @@ func (t *Transport) section(from *Media, k int) (Media, error) {
 		t.secure(&m, line)
 	case WebRTC:
 		m.ICE = ICE{Ufrag: t.Ufrag, Pwd: t.Pwd, Candidates: t.Candidates, EndOfCandidates: true}
+		if t.Trickle {
+			m.ICE.Options = []string{"trickle"}
+		}
 		if len(m.ICE.Candidates) == 0 {
 			m.ICE.Candidates = []Candidate{HostCandidate(netip.AddrPortFrom(line.Address, line.Port), 0)}
 		}
