@@ -51,6 +51,7 @@ type browser struct {
 	controlled bool                           // the gateway nominates
 	onlyRelay  bool                           // reaches the gateway, and is reached, by a relay alone
 	from       atomic.Pointer[netip.AddrPort] // nothing else arrives
+	dark       atomic.Bool                    // nothing arrives or leaves
 	learnt     string                         // candidates of the gateway that it uses
 	version    int
 	direction  string
@@ -86,7 +87,7 @@ func newBrowser(t testing.TB) *browser {
 func newBrowserAt(t testing.TB, at netip.Addr) *browser {
 	t.Helper()
 	b := newBareBrowser(t, at)
-	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &firewall{b.socket, &b.from}, Logger: quietLogs.NewLogger("mux")})
+	b.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &firewall{b.socket, &b.from, &b.dark}, Logger: quietLogs.NewLogger("mux")})
 	b.newAgent()
 	return b
 }
@@ -95,11 +96,22 @@ func newBrowserAt(t testing.TB, at netip.Addr) *browser {
 type firewall struct {
 	net.PacketConn
 	from *atomic.Pointer[netip.AddrPort]
+	dark *atomic.Bool
+}
+
+func (n *firewall) WriteTo(b []byte, to net.Addr) (int, error) {
+	if n.dark.Load() {
+		return len(b), nil
+	}
+	return n.PacketConn.WriteTo(b, to)
 }
 
 func (n *firewall) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		size, from, err := n.PacketConn.ReadFrom(b)
+		if err == nil && n.dark.Load() {
+			continue
+		}
 		if only := n.from.Load(); err != nil || only == nil || unmap(from.(*net.UDPAddr).AddrPort()) == *only {
 			return size, from, err
 		}

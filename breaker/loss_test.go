@@ -62,9 +62,11 @@ func (s *setup) expectSilence() {
 
 // TestConsent: each time the checks stop, sending does, and that is reported
 // once; when they come back, so does the media.
-func TestConsent(t *testing.T) {
-	c, lost := losses()
-	c.consentTime = time.Second
+func TestConsent(t *testing.T) { agents(t, testConsent) }
+
+func testConsent(t *testing.T, c Config) {
+	told, lost := losses()
+	c.OnMediaLost, c.consentTime = told.OnMediaLost, time.Second
 	b := start(t, c)
 	caller := newBrowser(t)
 	s := newSetup(t, b, caller, newPhone(t))
