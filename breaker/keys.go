@@ -53,6 +53,10 @@ func (e *end) offerKeys(t *offeranswer.Transport, streams []*stream, security of
 	if e.web != nil {
 		return
 	}
+	for i, s := range streams {
+		ice := s.lines[e.side].ice
+		t.Lines[i].Ufrag, t.Lines[i].Pwd = ice.Ufrag, ice.Pwd
+	}
 	t.Feedback = security.Feedback
 	t.BestEffort = e.profile == offeranswer.RTP && e.agreed == nil && security.Mode == offeranswer.SecurityBestEffort
 	if e.profile == offeranswer.SDES || t.BestEffort && security.SDES {
@@ -69,6 +73,10 @@ func (e *end) offerKeys(t *offeranswer.Transport, streams []*stream, security of
 // that asks for.
 func (e *end) answerKeys(t *offeranswer.Transport, x *exchange) {
 	t.Profile = x.Offer.Profile()
+	for k, s := range x.streams {
+		ice := s.lines[e.side].checks(x.Offer, &x.Offer.Media[x.Places[k].Offered])
+		t.Lines[k].Ufrag, t.Lines[k].Pwd = ice.Ufrag, ice.Pwd
+	}
 	switch t.Profile {
 	case offeranswer.SDES:
 		for k, s := range x.streams {
@@ -98,6 +106,30 @@ func (e *end) role(phone *legacy.Endpoint, m *offeranswer.Media) offeranswer.Set
 	return offeranswer.Passive
 }
 
+// checks returns our side of ICE with a phone that offers it, zero for others.
+// Another ufrag of the phone's is a restart, and has another one of ours
+// (RFC 8839 §4.4.1.1.1).
+func (l *line) checks(offer *offeranswer.Description, m *offeranswer.Media) legacy.ICE {
+	switch {
+	case !m.OffersICE(offer):
+		return legacy.ICE{}
+	case l.ice.Remote == m.ICE.Ufrag:
+		return l.ice
+	case l.fresh.Remote != m.ICE.Ufrag: // the same for each answer to an offer
+		l.fresh = legacy.ICE{Ufrag: rand.Text()[:16], Pwd: rand.Text(), Remote: m.ICE.Ufrag}
+	}
+	return l.fresh
+}
+
+// agreeICE puts ICE with a phone into force, or out of it.
+func (l *line) agreeICE(m, ours *offeranswer.Media) {
+	l.ice, l.fresh = legacy.ICE{}, legacy.ICE{}
+	if ours.ICE.Ufrag != "" && m.ICE.Ufrag != "" {
+		l.ice = legacy.ICE{Ufrag: ours.ICE.Ufrag, Pwd: ours.ICE.Pwd, Remote: m.ICE.Ufrag}
+	}
+	l.phone.SetICE(l.ice)
+}
+
 // protect gives a line the protection that the phone's section m and our own
 // have agreed on; offered tells that m is the offer of the two.
 func (e *end) protect(l *line, m, ours *offeranswer.Media, offered bool) error {
@@ -122,6 +154,7 @@ func (e *end) protect(l *line, m, ours *offeranswer.Media, offered bool) error {
 	default:
 		l.keys = keying{}
 	}
+	l.agreeICE(m, ours)
 	return l.phone.Protect(p)
 }
 

@@ -22,6 +22,7 @@ type phone struct {
 	formats   string
 	proto     string
 	armour    *armour // nil: plain RTP
+	lines     string  // more attributes
 
 	to       netip.AddrPort // the gateway
 	received chan *rtp.Packet
@@ -123,7 +124,7 @@ func (p *phone) describe() []byte {
 	types, attributes, _ := strings.Cut(p.formats, "\r\n")
 	return fmt.Appendf(nil, "v=0\r\no=phone 1 %[1]d %[2]s\r\ns=-\r\nc=%[2]s\r\nt=0 0\r\n"+
 		"m=audio %[3]d %[7]s %[4]s\r\n%[5]s\r\na=%[6]s\r\n%[8]s",
-		p.version, network(p.addr().Addr()), p.addr().Port(), types, attributes, p.direction, p.proto, p.armour.describe())
+		p.version, network(p.addr().Addr()), p.addr().Port(), types, attributes, p.direction, p.proto, p.armour.describe()+p.lines)
 }
 
 // network writes an address as c= has it.

@@ -37,6 +37,8 @@ type line struct {
 	next  *legacy.Endpoint // for an offer that is not answered yet, see follow
 	party string           // what tells one remote party from another
 	keys  keying
+	ice   legacy.ICE // zero: the phone has none
+	fresh legacy.ICE // for an offer that is not answered yet
 }
 
 // streams returns all that the call has at the moment, those of an offer without
@@ -253,7 +255,7 @@ func (l *line) close() {
 		l.phone = nil
 	}
 	l.dropNext()
-	l.party, l.keys = "", keying{}
+	l.party, l.keys, l.ice = "", keying{}, legacy.ICE{}
 }
 
 // present returns the sockets in use.

@@ -52,6 +52,13 @@
 // direction whose key stays goes on with its counters: begun anew they would
 // encrypt two packets with one key stream.
 //
+// # ICE
+//
+// A phone that offers ICE without DTLS is answered by a lite agent (RFC 8445
+// §2.5): its checks are answered, and the address that it nominates takes the
+// place of the signalled one, whatever the rules above say, since it takes our
+// password to get there. Candidates of its description are not even read.
+//
 // # Life
 //
 // [New] opens the sockets; nothing is sent or taken before [Endpoint.SetRemote].

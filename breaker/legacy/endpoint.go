@@ -52,6 +52,7 @@ type Endpoint struct {
 	rtcpTo   netip.AddrPort // signalled
 	rtcpSeen netip.AddrPort // where RTCP of a learnt source comes from
 	shield   shield
+	checks   *checks // nil without ICE
 
 	shown atomic.Pointer[netip.AddrPort] // latch.current, for others than the loop
 
@@ -191,9 +192,15 @@ func (e *Endpoint) takeRTCP(component int, p []byte) {
 	e.config.Sink.ReceiveRTCP(p)
 }
 
-// strange takes what is no RTP: DTLS of the signalled address, and of nobody
-// else, belongs to a handshake under way.
+// strange takes what is no RTP: checks of a phone with ICE, and DTLS of the
+// signalled address, and of nobody else, for a handshake under way.
 func (e *Endpoint) strange(component int, p []byte, from netip.AddrPort) {
+	if isSTUN(p) {
+		if !e.check(component, p, from) {
+			e.rejected.Add(1)
+		}
+		return
+	}
 	to := e.latch.signalled
 	if component == componentRTCP {
 		to = e.rtcpTo

@@ -97,7 +97,7 @@ var Homes = []Home{
 	{"github.com/pion/ice", []string{"breaker/webrtc"}},
 	{"github.com/pion/turn", []string{"breaker/webrtc"}},
 	{"github.com/pion/dtls", []string{"breaker/secure"}},
-	{"github.com/pion/stun", []string{"breaker/webrtc"}},
+	{"github.com/pion/stun", []string{"breaker/webrtc", "breaker/legacy"}},
 	{"github.com/pion/srtp", []string{"breaker/..."}},
 	{"github.com/pion/rtp", []string{"breaker/...", "internal/recording"}},
 	{"github.com/pion/rtcp", []string{"breaker/..."}},

@@ -44,6 +44,7 @@ func MakeAnswer(x Exchange, answer *Description, t Transport) (d *Description, a
 		d.Media[p.Offered], accepted[k] = m, true
 	}
 	x.finish(d, accepted)
+	d.markLite()
 	return d, accepted, nil
 }
 
@@ -127,6 +128,9 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 	m.Proto = offered.Proto // an answer repeats it, RFC 3264 §6
 	m.BestEffort, m.Configuration = offered.BestEffort, offered.Configuration
 	m.RTCPMux = m.RTCPMux && offered.RTCPMux
+	if !offered.hasICE() {
+		m.ICE = ICE{}
+	}
 	m.Mid = offered.Mid
 	m.Direction = a.section.Direction.Limit(offered.Direction)
 	m.RTCPReducedSize = t.Profile == WebRTC && offered.RTCPReducedSize

@@ -75,6 +75,9 @@
 // as not there. Keys are made by the caller and come in by [Line]; whatever
 // prints a description leaves them out, but [Description.Marshal].
 //
+// A phone that offers ICE beside RTP or SDES is answered with a lite agent of ours
+// ([Media.OffersICE], [Line]); with DTLS it is served as a browser is.
+//
 // A browser with keys alone is refused ([ErrKeysInSDP]).
 //
 // # What is refused

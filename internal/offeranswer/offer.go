@@ -42,6 +42,7 @@ func MakeOffer(offer *Description, places []Place, t Transport) (*Description, e
 	}
 	t.offerExtensions(offer, d, places)
 	t.bundle(d, places)
+	d.markLite()
 	return d, nil
 }
 

@@ -217,3 +217,19 @@ func (x *Exchange) Meant(answer *Description) *Description {
 	}
 	return &meant
 }
+
+// markLite tells in a description of ours that our agents for phones are lite
+// ones (RFC 8839 §5.3).
+func (d *Description) markLite() {
+	for i := range d.Media {
+		if m := &d.Media[i]; m.Active() && m.hasICE() && m.Profile().Phone() {
+			d.ICELite = true
+		}
+	}
+}
+
+// OffersICE tells whether a phone's section asks for ICE in a way that we can
+// answer. d is the description that it stands in.
+func (m *Media) OffersICE(d *Description) bool {
+	return !d.ICELite && iceString(m.ICE.Ufrag, 4) && iceString(m.ICE.Pwd, 22) && m.Profile().Phone()
+}

@@ -1,6 +1,7 @@
 package offeranswer
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -72,6 +73,9 @@ type Line struct {
 	// Crypto are the keys of what it sends: one for each suite in an offer, each
 	// with its tag; in an answer the one for the line that was chosen.
 	Crypto []Crypto
+	// Ufrag and Pwd of our lite ICE agent for a phone; empty: none. In an answer
+	// they are written where ICE was offered.
+	Ufrag, Pwd string
 	// SSRC of the stream that it sends, and its Track of [Transport.Stream].
 	SSRC  uint32
 	Track string
@@ -165,6 +169,22 @@ func (t *Transport) secure(m *Media, line Line) {
 	// One handshake instead of two. Under plain RTP and SDES there is none to
 	// save, and phones that cannot do without two ports.
 	m.RTCPMux = t.Profile == DTLS
+	if line.Ufrag != "" {
+		m.ICE = line.ice(m.RTCPMux)
+	}
+}
+
+// ice is our side of ICE with a phone: one candidate for each of its ports.
+func (l *Line) ice(mux bool) ICE {
+	rtp := HostCandidate(netip.AddrPortFrom(l.Address, l.Port), 0)
+	i := ICE{Ufrag: l.Ufrag, Pwd: l.Pwd, Candidates: []Candidate{rtp}, EndOfCandidates: true}
+	if !mux {
+		rtcp := rtp
+		rtcp.Component, rtcp.Priority = 2, rtp.Priority-1 // RFC 8445 §5.1.2.1
+		rtcp.Address = netip.AddrPortFrom(l.Address, cmp.Or(l.RTCPPort, l.Port+1))
+		i.Candidates = append(i.Candidates, rtcp)
+	}
+	return i
 }
 
 // proto returns the proto of a first offer.
