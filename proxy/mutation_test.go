@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"webrtc2sip/internal/mutant"
 	"webrtc2sip/internal/sipstack"
 )
 
@@ -49,12 +49,12 @@ func TestMutants(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() { served <- stack.Serve(ctx, p) }()
-		m := mutator{rand: rand.New(rand.NewPCG(4475, 5118)), seeds: seeds}
+		m := mutant.New(rand.NewPCG(4475, 5118), seeds...)
 		peers, forwarded, wait := mutantPeers(t, stack)
 		synctest.Wait()
 		idle, _ := goroutines()
 		for i := range n {
-			if err := peers[i%len(peers)].Send(m.next()); err != nil {
+			if err := peers[i%len(peers)].Send(m.Next()); err != nil {
 				t.Fatalf("mutant %d: %v", i, err)
 			}
 			if i%100 == 0 {
@@ -152,82 +152,22 @@ func mutantPeers(t *testing.T, stack *sipstack.Stack) (peers []*sipstack.Pipe, f
 		peers = append(peers, open(tr, netip.AddrPortFrom(browserAddr.Addr(), uint16(6000+i)), ignore))
 	}
 	for i, tr := range []sipstack.Transport{sipstack.UDP, sipstack.TCP} {
-		m := mutator{rand: rand.New(rand.NewPCG(3261, uint64(i)))}
+		m, dice := mutant.New(rand.NewPCG(3261, uint64(i))), rand.New(rand.NewPCG(3262, uint64(i)))
 		open(tr, pbxAddr, func(far *sipstack.Pipe, text string) {
 			forwarded.Add(1)
 			reply := answerTo(text)
-			if reply == "" || strings.HasPrefix(text, "INVITE ") && m.rand.IntN(10) == 0 { // rings for ever
+			if reply == "" || strings.HasPrefix(text, "INVITE ") && dice.IntN(10) == 0 { // rings for ever
 				return
 			}
-			if m.rand.IntN(3) == 0 {
+			if dice.IntN(3) == 0 {
 				reply = strings.Replace(reply, "SIP/2.0 486 Busy Here", "SIP/2.0 200 OK", 1)
 			}
-			m.seeds = []string{reply, text}
-			if m.rand.IntN(4) == 0 {
-				_ = far.Send(m.next())
+			m.Seeds = []string{reply, text}
+			if dice.IntN(4) == 0 {
+				_ = far.Send(m.Next())
 			}
 			_ = far.Send(reply)
 		})
 	}
 	return peers, forwarded, wg.Wait
-}
-
-// mutator breaks messages.
-type mutator struct {
-	rand  *rand.Rand
-	seeds []string
-	n     int
-}
-
-// next gives the next mutant: a seed with up to four faults. Most are given a
-// branch and Call-ID of their own, so that they are no retransmissions.
-func (m *mutator) next() string {
-	m.n++
-	b := []byte(m.seeds[m.rand.IntN(len(m.seeds))])
-	if m.rand.IntN(4) > 0 {
-		b = bytes.Replace(b, []byte("branch=z9hG4bK"), fmt.Appendf(nil, "branch=z9hG4bK%d", m.n), 1)
-		b = bytes.Replace(b, []byte("Call-ID: "), fmt.Appendf(nil, "Call-ID: %d", m.n), 1)
-	}
-	for range m.rand.IntN(5) {
-		b = m.fault(b)
-	}
-	return string(b)
-}
-
-// meaningful are octets that parsers look for.
-const meaningful = "\r\n\t :;,<>\"\\@[]=?%\x00\xff"
-
-// fault makes one change.
-func (m *mutator) fault(b []byte) []byte {
-	if len(b) < 2 {
-		return b
-	}
-	at := m.rand.IntN(len(b) - 1)
-	switch m.rand.IntN(7) {
-	case 0: // a bit
-		b = bytes.Clone(b)
-		b[at] ^= 1 << m.rand.IntN(8)
-	case 1: // an octet that means something
-		b = bytes.Clone(b)
-		b[at] = meaningful[m.rand.IntN(len(meaningful))]
-	case 2: // a piece is lost
-		b = append(bytes.Clone(b[:at]), b[min(len(b), at+1+m.rand.IntN(40)):]...)
-	case 3: // a piece is doubled
-		piece := bytes.Clone(b[at:min(len(b), at+1+m.rand.IntN(200))])
-		b = append(bytes.Clone(b[:at]), append(piece, b[at:]...)...)
-	case 4: // the tail of another message
-		other := m.seeds[m.rand.IntN(len(m.seeds))]
-		b = append(bytes.Clone(b[:at]), other[m.rand.IntN(len(other)):]...)
-	case 5: // two lines change places
-		lines := bytes.SplitAfter(b, []byte("\n"))
-		i, j := m.rand.IntN(len(lines)), m.rand.IntN(len(lines))
-		lines[i], lines[j] = lines[j], lines[i]
-		b = bytes.Join(lines, nil)
-	case 6: // a number out of range
-		if i := bytes.IndexAny(b[at:], "0123456789"); i >= 0 {
-			numbers := []string{"-1", "0", "99999999999999999999", "2147483648", "65536", "1e9"}
-			b = append(bytes.Clone(b[:at+i]), append([]byte(numbers[m.rand.IntN(len(numbers))]), b[at+i+1:]...)...)
-		}
-	}
-	return b
 }

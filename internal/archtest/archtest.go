@@ -8,7 +8,7 @@
 //   - homes: a library is imported only where the table [Homes] puts it, so that it can be replaced there;
 //   - every package has a package doc, in exactly one file;
 //   - no package is called util, common, helpers, types or models: such a thing has no name yet;
-//   - test-only packages (this one, internal/testpeer) are imported by tests alone.
+//   - test-only packages (this one, internal/testpeer, internal/mutant) are imported by tests alone.
 //
 // Ranks and homes bind what is built into the program. Test files may import what they need to play the other side.
 //
@@ -48,6 +48,7 @@ type Rule struct {
 var Ranks = []Rule{
 	{Path: "internal/archtest", Rank: testOnly},
 	{Path: "internal/testpeer", Below: true, Rank: testOnly},
+	{Path: "internal/mutant", Rank: testOnly},
 
 	{Path: "cmd", Below: true, Rank: 4},
 
