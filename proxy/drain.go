@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,7 @@ func (p *Proxy) refusedByDrain(tx *sipstack.ServerTransaction) bool {
 	if seconds == 0 || !req.IsInvite() || tagOf(req.To().Params) != "" {
 		return false
 	}
-	p.log.Info("request refused", "method", req.Method.String(), "status", 503, "cause", "draining",
+	p.refusals.Log(p.log, slog.LevelInfo, "request refused", "method", req.Method.String(), "status", 503, "cause", "draining",
 		"sip_call_id", value(req, "Call-ID"), "remote", tx.Flow().Remote())
 	_ = tx.Reply(sip.StatusServiceUnavailable, "Service Unavailable", sip.NewHeader("Retry-After", strconv.FormatInt(seconds, 10)))
 	return true

@@ -221,3 +221,24 @@ func TestOneBadSource(t *testing.T) {
 		}
 	})
 }
+
+// Strangers can't fill the disk with what they are refused: a few lines a second,
+// and how many there would have been.
+func TestRefusalsAreLoggedBriefly(t *testing.T) {
+	run(t, guarded(), func(w *world) {
+		for second := range 10 {
+			for n := range 100 {
+				w.browser.request("OPTIONS sip:2000@192.0.2.10", "", fmt.Sprintf("Call-ID: %d-%d", second, n))
+				w.browser.want("SIP/2.0 403")
+			}
+			time.Sleep(time.Second)
+		}
+		text := w.log.String()
+		if n := strings.Count(text, "request refused"); n == 0 || n > 50 {
+			t.Errorf("%d lines for 1,000 refusals in 10 s", n)
+		}
+		if !strings.Contains(text, "unlogged=95") {
+			t.Errorf("what was left out is not counted:\n%s", text)
+		}
+	})
+}

@@ -96,6 +96,8 @@ type Proxy struct {
 	policy policy
 	tokens *tokens
 	smooth *smoother
+	// refusals is the log of what strangers are refused, who may ask for a lot.
+	refusals sipstack.Brief
 
 	rest      rest
 	unwilling unwilling

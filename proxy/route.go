@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -120,7 +121,7 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 		return
 	}
 	req := tx.Request()
-	p.log.Info("request refused", "method", req.Method.String(), "status", r.code, "cause", r.reason,
+	p.refusals.Log(p.log, slog.LevelInfo, "request refused", "method", req.Method.String(), "status", r.code, "cause", r.reason,
 		"sip_call_id", value(req, "Call-ID"), "remote", tx.Flow().Remote(), "err", r.why)
 	var headers []sip.Header
 	if r.retryAfter > 0 {

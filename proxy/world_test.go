@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -107,6 +108,7 @@ type world struct {
 	stack   *sipstack.Stack
 	proxy   *Proxy
 	media   *fakeMedia
+	log     *lockedBuffer
 	browser *peer
 	pbx     *peer
 }
@@ -130,12 +132,13 @@ func runBehind(t *testing.T, gate *Gate, cfg Config, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		log := slog.New(slog.NewTextHandler(t.Output(), nil))
+		written := &lockedBuffer{}
+		log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), written), nil))
 		stack := sipstack.Config{Logger: log}
 		if gate != nil {
 			stack.Admit = gate
 		}
-		w := &world{t: t, media: &fakeMedia{}, stack: sipstack.New(stack)}
+		w := &world{t: t, media: &fakeMedia{}, log: written, stack: sipstack.New(stack)}
 		cfg.Logger = log
 		if cfg.AllowNextHops == nil {
 			cfg.AllowNextHops = []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}

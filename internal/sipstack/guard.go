@@ -1,6 +1,7 @@
 package sipstack
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -11,37 +12,46 @@ import (
 // guard keeps faults of one message from the rest of the process: it catches
 // panics, and rate-limits what peers can make us log.
 type guard struct {
-	log *slog.Logger
+	log   *slog.Logger
+	lines Brief
+}
 
+// brief logs what a peer does wrong.
+func (g *guard) brief(text string, args ...any) { g.lines.Log(g.log, slog.LevelWarn, text, args...) }
+
+// Brief logs what strangers cause, so that nobody can fill a disk with it: at
+// most five lines a second. The next line that is written tells how many were
+// left out before it, as "unlogged". The zero value is ready; it may be used
+// concurrently.
+type Brief struct {
 	mu      sync.Mutex
 	window  time.Time // start of the current second
 	written int       // lines in it
 	dropped int       // lines left out since the last one
 }
 
-// briefPerSecond is how many lines a second peers can make us write.
 const briefPerSecond = 5
 
-// brief logs what a peer does wrong, at most briefPerSecond times a second.
-func (g *guard) brief(text string, args ...any) {
+// Log writes a line, or leaves it out.
+func (b *Brief) Log(log *slog.Logger, level slog.Level, text string, args ...any) {
 	now := time.Now()
-	g.mu.Lock()
-	if now.Sub(g.window) >= time.Second {
-		g.window, g.written = now, 0
+	b.mu.Lock()
+	if now.Sub(b.window) >= time.Second {
+		b.window, b.written = now, 0
 	}
-	if g.written >= briefPerSecond {
-		g.dropped++
-		g.mu.Unlock()
+	if b.written >= briefPerSecond {
+		b.dropped++
+		b.mu.Unlock()
 		return
 	}
-	g.written++
-	dropped := g.dropped
-	g.dropped = 0
-	g.mu.Unlock()
+	b.written++
+	dropped := b.dropped
+	b.dropped = 0
+	b.mu.Unlock()
 	if dropped > 0 {
 		args = append(args, "unlogged", dropped)
 	}
-	g.log.Warn(text, args...)
+	log.Log(context.Background(), level, text, args...)
 }
 
 // recover is deferred around everything that foreign octets steer. It turns a
