@@ -242,3 +242,28 @@ func TestRefusalsAreLoggedBriefly(t *testing.T) {
 		}
 	})
 }
+
+// Nothing is kept of what a stranger over UDP is told at first sight: a
+// retransmission is looked at like the first and gets the same answer.
+func TestNothingIsKeptOfStrangers(t *testing.T) {
+	for start, want := range map[string]string{
+		"OPTIONS sip:127.0.0.1:5060":  "SIP/2.0 200",
+		"OPTIONS sip:2000@192.0.2.10": "SIP/2.0 403",
+		"INVITE sip:2000@192.0.2.10":  "SIP/2.0 403",
+		"INVITE sip:2000@192.0.2.99":  "SIP/2.0 403",
+	} {
+		run(t, guarded(), func(w *world) {
+			s := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+			var answers [2]msg
+			for i := range answers {
+				s.n = 0 // the same branch
+				s.request(start, "", callerContact)
+				answers[i] = s.want(want)
+				if server, client := w.stack.Transactions(); server+client != 0 {
+					t.Errorf("%s: %d server and %d client transactions are left", start, server, client)
+				}
+			}
+			equal(t, start+", again", answers[1].one("To"), answers[0].one("To"))
+		})
+	}
+}

@@ -96,7 +96,7 @@ type Proxy struct {
 	policy policy
 	tokens *tokens
 	smooth *smoother
-	// refusals is the log of what strangers are refused, who may ask for a lot.
+	// refusals logs what was refused, of which strangers may cause a lot.
 	refusals sipstack.Brief
 
 	rest      rest
@@ -220,7 +220,7 @@ func (p *Proxy) ServeRequest(tx *sipstack.ServerTransaction) {
 		}
 	}
 	if no != nil {
-		p.refuse(tx, no)
+		p.refuseBy(p.answer, tx, no)
 		p.finished(r, no.code)
 		return
 	}

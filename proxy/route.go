@@ -115,9 +115,15 @@ func warningOf(err error) string {
 	return ""
 }
 
-func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
+func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) { p.refuseBy(p.reply, tx, r) }
+
+// refuseBy refuses a request with answer or reply.
+func (p *Proxy) refuseBy(send func(*sipstack.ServerTransaction, *sip.Response) error, tx *sipstack.ServerTransaction, r *refusal) {
 	if r == forUs { // RFC 3261 §11.2
-		_ = tx.Reply(r.code, r.reason, sip.NewHeader("Allow", allowed), sip.NewHeader("Accept", "application/sdp"))
+		res := sipstack.NewResponse(tx.Request(), r.code, r.reason)
+		res.AppendHeader(sip.NewHeader("Allow", allowed))
+		res.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
+		_ = send(tx, res)
 		return
 	}
 	req := tx.Request()
@@ -138,16 +144,30 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) {
 	for _, h := range headers {
 		res.AppendHeader(h)
 	}
-	_ = p.reply(tx, res)
+	_ = send(tx, res)
+}
+
+// answer sends a final response to what was looked at and no more. Strangers over
+// UDP, whose address may be forged, leave nothing behind (security: O9, O11).
+func (p *Proxy) answer(tx *sipstack.ServerTransaction, res *sip.Response) error {
+	if p.forgeable(tx.Flow()) {
+		return tx.RespondStateless(res)
+	}
+	return tx.Respond(res)
 }
 
 // reply sends a response. To strangers over UDP, whose address may be forged, a
 // refusal is not repeated until somebody asks again (security: O12).
 func (p *Proxy) reply(tx *sipstack.ServerTransaction, res *sip.Response) error {
-	if f := tx.Flow(); res.StatusCode >= 300 && f.Transport() == sipstack.UDP && !p.Knows(f.Remote().Addr()) {
+	if res.StatusCode >= 300 && p.forgeable(tx.Flow()) {
 		return tx.RespondOnce(res)
 	}
 	return tx.Respond(res)
+}
+
+// forgeable tells whether the address of a flow is anybody's claim.
+func (p *Proxy) forgeable(f *sipstack.Flow) bool {
+	return f.Transport() == sipstack.UDP && !p.Knows(f.Remote().Addr())
 }
 
 // ownRoutes is what the Route header fields said about ourselves.

@@ -84,6 +84,56 @@ func TestRespondOnceElsewhere(t *testing.T) {
 	}
 }
 
+// Nothing at all is kept of what was answered statelessly (RFC 3261 §8.2.7): a
+// retransmission is a request like the first and gets the same answer, and the
+// ACK goes nowhere.
+func TestRespondStateless(t *testing.T) {
+	for _, method := range []string{"OPTIONS", "INVITE"} {
+		inBubble(t, func(t *testing.T, u *user, s *Stack) {
+			_, far := pipe(t, s, UDP)
+			var answers []string
+			for range 2 {
+				mustSend(t, far, request(method, branch))
+				tx := next(t, u.requests)
+				if err := tx.RespondStateless(NewResponse(tx.Request(), 403, "Forbidden")); err != nil {
+					t.Fatal(err)
+				}
+				answers = append(answers, expect(t, far, "SIP/2.0 403"))
+				wantEmpty(t, s)
+			}
+			if answers[0] != answers[1] {
+				t.Errorf("repeated: got %q, want %q", answers[1], answers[0])
+			}
+			mustSend(t, far, strings.Replace(request("ACK", branch), "To: <sip:bob@example.com>", "To: "+header(answers[0], "To")[0], 1))
+			silent(t, far, time.Minute)
+			if len(u.acks) != 0 || len(u.requests) != 0 {
+				t.Errorf("%d ACKs and %d requests reached the user", len(u.acks), len(u.requests))
+			}
+		})
+	}
+}
+
+// The ACK to the refusal of a re-INVITE is known by what is kept alone.
+func TestRespondStatelessInsideDialog(t *testing.T) {
+	inBubble(t, func(t *testing.T, u *user, s *Stack) {
+		_, far := pipe(t, s, UDP)
+		const tagged = "To: <sip:bob@example.com>;tag=theirs"
+		inside := func(method string) string {
+			return strings.Replace(request(method, branch), "To: <sip:bob@example.com>", tagged, 1)
+		}
+		mustSend(t, far, inside("INVITE"))
+		tx := next(t, u.requests)
+		_ = tx.RespondStateless(NewResponse(tx.Request(), 403, "Forbidden"))
+		expect(t, far, "SIP/2.0 403")
+		mustSend(t, far, inside("ACK"))
+		synctest.Wait()
+		if len(u.acks) != 0 {
+			t.Error("the ACK reached the user")
+		}
+		wantEmpty(t, s)
+	})
+}
+
 // INVITEs that were refused and are never acknowledged have a bound: beyond it
 // they are answered once.
 func TestRefusedInvitesAreBounded(t *testing.T) {

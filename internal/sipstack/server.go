@@ -78,23 +78,45 @@ func (t *ServerTransaction) Reply(code int, reason string, headers ...sip.Header
 // After a final response all others are refused with ErrState, except further
 // 2xx to an INVITE (RFC 6026), which the user repeats until the ACK comes
 // (RFC 3261 §13.3.1.4). ErrTransport means that the flow is gone.
-func (t *ServerTransaction) Respond(res *sip.Response) error { return t.respond(res, false) }
+func (t *ServerTransaction) Respond(res *sip.Response) error { return t.respond(res, keepAll) }
 
 // RespondOnce is Respond for answers to strangers: challenges and refusals of
 // requests that are not authenticated, whose source may be forged. A final
 // response to an INVITE other than 2xx is not repeated on its own until the ACK
 // comes (RFC 3261 timer G), which would be ten for one, but only when the INVITE
 // is; and nothing is kept but the response.
-func (t *ServerTransaction) RespondOnce(res *sip.Response) error { return t.respond(res, true) }
+func (t *ServerTransaction) RespondOnce(res *sip.Response) error {
+	return t.respond(res, keepAnswer)
+}
 
-func (t *ServerTransaction) respond(res *sip.Response, once bool) error {
+// RespondStateless is RespondOnce for answers that nothing was done for but to
+// look at the request (RFC 3261 §8.2.7): over UDP not even the response is kept,
+// and a retransmission comes to the handler again. 60,000 forged sources then
+// leave nothing behind.
+func (t *ServerTransaction) RespondStateless(res *sip.Response) error {
+	if _, tagged := t.req.To().Params.Get("tag"); tagged && t.req.IsInvite() {
+		return t.RespondOnce(res) // its ACK could not be told from others by our tag
+	}
+	return t.respond(res, keepNothing)
+}
+
+// keeping is what stays of an answered transaction on UDP.
+type keeping uint8
+
+const (
+	keepAll     keeping = iota // with the timers of RFC 3261 fig. 7 and 8
+	keepAnswer                 // a ghost
+	keepNothing                // the To tag of the answer tells its ACK
+)
+
+func (t *ServerTransaction) respond(res *sip.Response, keep keeping) error {
 	t.mu.Lock()
 	if err := t.accepts(res); err != nil {
 		t.mu.Unlock()
 		return err
 	}
 	data := encodeResponse(res, t.vias, t.tag)
-	ended := t.advance(res.StatusCode, data, once)
+	ended := t.advance(res.StatusCode, data, keep)
 	t.mu.Unlock()
 	err := t.transmit(data)
 	if ended {
@@ -118,7 +140,7 @@ func (t *ServerTransaction) accepts(res *sip.Response) error {
 
 // advance changes the state for a response of ours; t.mu is held. It reports
 // whether the transaction is over.
-func (t *ServerTransaction) advance(code int, data []byte, once bool) (ended bool) {
+func (t *ServerTransaction) advance(code int, data []byte, keep keeping) (ended bool) {
 	if code < 200 {
 		t.last = data
 		t.stopTimer()
@@ -136,14 +158,17 @@ func (t *ServerTransaction) advance(code int, data []byte, once bool) (ended boo
 		return true // the ACK has no connection to come on
 	case t.key.method != string(sip.INVITE):
 		t.state = serverCompleted
-		if !reliable { // else timer J is 0
+		if !reliable && keep != keepNothing { // else timer J is 0
 			t.stack.table.haunt(&ghost{t.flow, t.key, data, t.to}, &t.stack.timerJ)
 		}
 		return true
 	case code < 300:
 		t.state, t.last = serverAccepted, nil
 		t.stack.timerL.add(t)
-	case !reliable && (once || t.stack.unacknowledged.Load() >= int64(t.stack.limits.Completed)):
+	case !reliable && keep == keepNothing:
+		t.state = serverCompleted
+		return true
+	case !reliable && (keep == keepAnswer || t.stack.unacknowledged.Load() >= int64(t.stack.limits.Completed)):
 		t.state = serverCompleted
 		t.stack.table.haunt(&ghost{t.flow, t.key, data, t.to}, &t.stack.timerJ)
 		return true
