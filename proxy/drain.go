@@ -34,7 +34,7 @@ func (p *Proxy) refusedByDrain(tx *sipstack.ServerTransaction) bool {
 	}
 	p.refusals.Log(p.log, slog.LevelInfo, "request refused", "method", req.Method.String(), "status", 503, "cause", "draining",
 		"sip_call_id", value(req, "Call-ID"), "remote", tx.Flow().Remote())
-	_ = tx.Reply(sip.StatusServiceUnavailable, "Service Unavailable", sip.NewHeader("Retry-After", strconv.FormatInt(seconds, 10)))
+	p.turnAway(tx, sip.StatusServiceUnavailable, "Service Unavailable", sip.NewHeader("Retry-After", strconv.FormatInt(seconds, 10)))
 	return true
 }
 

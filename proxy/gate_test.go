@@ -244,26 +244,43 @@ func TestRefusalsAreLoggedBriefly(t *testing.T) {
 }
 
 // Nothing is kept of what a stranger over UDP is told at first sight: a
-// retransmission is looked at like the first and gets the same answer.
+// retransmission is looked at like the first and gets the same answer, and
+// without one there is no second answer (security: O11, O12).
 func TestNothingIsKeptOfStrangers(t *testing.T) {
-	for start, want := range map[string]string{
-		"OPTIONS sip:127.0.0.1:5060":  "SIP/2.0 200",
-		"OPTIONS sip:2000@192.0.2.10": "SIP/2.0 403",
-		"INVITE sip:2000@192.0.2.10":  "SIP/2.0 403",
-		"INVITE sip:2000@192.0.2.99":  "SIP/2.0 403",
+	for _, row := range []struct{ start, header, want string }{
+		{"OPTIONS sip:127.0.0.1:5060", callerContact, "SIP/2.0 200"},
+		{"OPTIONS sip:2000@192.0.2.10", callerContact, "SIP/2.0 403"},
+		{"INVITE sip:2000@192.0.2.10", callerContact, "SIP/2.0 403"},
+		{"INVITE sip:2000@192.0.2.99", callerContact, "SIP/2.0 403"},
+		{"INVITE mailto:2000@192.0.2.10", callerContact, "SIP/2.0 416"},
+		{"INVITE sip:2000@192.0.2.10", "Max-Forwards: 0", "SIP/2.0 483"},
+		{"INVITE sip:2000@192.0.2.10", "Max-Forwards: 300", "SIP/2.0 400"},
+		{"INVITE sip:2000@192.0.2.10", "Proxy-Require: foo", "SIP/2.0 420"},
 	} {
 		run(t, guarded(), func(w *world) {
 			s := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
 			var answers [2]msg
 			for i := range answers {
 				s.n = 0 // the same branch
-				s.request(start, "", callerContact)
-				answers[i] = s.want(want)
+				s.request(row.start, "", row.header)
+				answers[i] = s.want(row.want)
 				if server, client := w.stack.Transactions(); server+client != 0 {
-					t.Errorf("%s: %d server and %d client transactions are left", start, server, client)
+					t.Errorf("%v: %d server and %d client transactions are left", row, server, client)
 				}
 			}
-			equal(t, start+", again", answers[1].one("To"), answers[0].one("To"))
+			s.nothing(time.Minute)
+			equal(t, row.start+", again", answers[1].one("To"), answers[0].one("To"))
 		})
 	}
+}
+
+// While draining, too.
+func TestNothingIsKeptOfStrangersWhileDraining(t *testing.T) {
+	run(t, guarded(), func(w *world) {
+		w.proxy.Drain(time.Minute)
+		s := w.connect(sipstack.UDP, netip.MustParseAddrPort("198.51.100.66:5060"))
+		s.request("INVITE sip:2000@192.0.2.10", "", callerContact)
+		s.want("SIP/2.0 503")
+		s.nothing(time.Minute)
+	})
 }

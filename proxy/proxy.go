@@ -274,15 +274,15 @@ func (p *Proxy) validate(tx *sipstack.ServerTransaction) bool {
 	switch strings.ToLower(req.Recipient.Scheme) {
 	case "sip", "sips", "tel":
 	default:
-		_ = tx.Reply(416, "Unsupported URI Scheme")
+		p.turnAway(tx, 416, "Unsupported URI Scheme")
 		return false
 	}
 	switch n, ok := maxForwards(req); {
 	case !ok:
-		_ = tx.Reply(sip.StatusBadRequest, "Bad Max-Forwards")
+		p.turnAway(tx, sip.StatusBadRequest, "Bad Max-Forwards")
 		return false
 	case n == 0:
-		_ = tx.Reply(483, "Too Many Hops")
+		p.turnAway(tx, 483, "Too Many Hops")
 		return false
 	}
 	if wanted := req.GetHeaders("Proxy-Require"); len(wanted) > 0 { // §16.3 step 5: we support none
@@ -290,7 +290,7 @@ func (p *Proxy) validate(tx *sipstack.ServerTransaction) bool {
 		for i, h := range wanted {
 			unsupported[i] = sip.NewHeader("Unsupported", h.Value())
 		}
-		_ = tx.Reply(420, "Bad Extension", unsupported...)
+		p.turnAway(tx, 420, "Bad Extension", unsupported...)
 		return false
 	}
 	return true

@@ -147,6 +147,15 @@ func (p *Proxy) refuseBy(send func(*sipstack.ServerTransaction, *sip.Response) e
 	_ = send(tx, res)
 }
 
+// turnAway answers a request that was looked at and no more.
+func (p *Proxy) turnAway(tx *sipstack.ServerTransaction, code int, reason string, headers ...sip.Header) {
+	res := sipstack.NewResponse(tx.Request(), code, reason)
+	for _, h := range headers {
+		res.AppendHeader(h)
+	}
+	_ = p.answer(tx, res)
+}
+
 // answer sends a final response to what was looked at and no more. Strangers over
 // UDP, whose address may be forged, leave nothing behind (security: O9, O11).
 func (p *Proxy) answer(tx *sipstack.ServerTransaction, res *sip.Response) error {
