@@ -39,7 +39,8 @@ func (g *Gate) Connection(source netip.Addr) bool {
 // Request tells whether a request is looked at: not from sources that are shut
 // out, not faster than the limits of its source; and one that begins something
 // not faster than those of all, and while there is too much, not from those who
-// have nothing here yet.
+// have nothing here yet. Who is registered may refresh that and ask whether we
+// live: told no, his client would take us for dead and begin anew.
 func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter time.Duration, ok bool) {
 	source := f.Remote().Addr()
 	if g.Offenders != nil {
@@ -61,7 +62,8 @@ func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter
 			return v.RetryAfter, false
 		}
 	}
-	if begins && g.Overload != nil && (method != "REGISTER" || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
+	keeps := method == "REGISTER" || method == "OPTIONS"
+	if begins && g.Overload != nil && (!keeps || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
 		return g.Overload.RetryAfter(), false
 	}
 	return 0, true
