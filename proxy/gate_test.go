@@ -165,6 +165,8 @@ func TestGateUnderOverload(t *testing.T) {
 			w.pbx.reply(w.pbx.want("INFO "), "200 OK", "")
 			w.browser.want("SIP/2.0 200")
 			w.enrolled(w.browser, jsSIPContact)
+			w.browser.request("OPTIONS sip:127.0.0.1:5060", "", fmt.Sprint("Call-ID: alive-", n)) // a client that asks whether we live
+			w.browser.want("SIP/2.0 200")
 		}
 		w.browser.request("INVITE sip:2000@192.0.2.10:5060", "", append(to, "CSeq: 40 INVITE", callerContact)...)
 		w.browser.want("SIP/2.0 100")
@@ -270,6 +272,9 @@ func TestNothingIsKeptOfStrangers(t *testing.T) {
 			}
 			s.nothing(time.Minute)
 			equal(t, row.start+", again", answers[1].one("To"), answers[0].one("To"))
+			if n := len(answers[0].one("Allow") + answers[0].one("Accept")); n > 0 {
+				t.Errorf("%s: %d octets that were not asked for", row.start, n)
+			}
 		})
 	}
 }

@@ -119,11 +119,8 @@ func (p *Proxy) refuse(tx *sipstack.ServerTransaction, r *refusal) { p.refuseBy(
 
 // refuseBy refuses a request with answer or reply.
 func (p *Proxy) refuseBy(send func(*sipstack.ServerTransaction, *sip.Response) error, tx *sipstack.ServerTransaction, r *refusal) {
-	if r == forUs { // RFC 3261 §11.2
-		res := sipstack.NewResponse(tx.Request(), r.code, r.reason)
-		res.AppendHeader(sip.NewHeader("Allow", allowed))
-		res.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
-		_ = send(tx, res)
+	if r == forUs {
+		p.pong(tx)
 		return
 	}
 	req := tx.Request()
@@ -145,6 +142,17 @@ func (p *Proxy) refuseBy(send func(*sipstack.ServerTransaction, *sip.Response) e
 		res.AppendHeader(h)
 	}
 	_ = send(tx, res)
+}
+
+// pong answers OPTIONS to the gateway itself (RFC 3261 §11.2). What it can do is
+// told to those whose address is their own: others shall not get more than they
+// sent (security: O12).
+func (p *Proxy) pong(tx *sipstack.ServerTransaction) {
+	if p.forgeable(tx.Flow()) {
+		p.turnAway(tx, forUs.code, forUs.reason)
+		return
+	}
+	p.turnAway(tx, forUs.code, forUs.reason, sip.NewHeader("Allow", allowed), sip.NewHeader("Accept", "application/sdp"))
 }
 
 // turnAway answers a request that was looked at and no more.
