@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +164,59 @@ func TestNumbers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// security: R10. Of 1,000 numbers that an unknown caller dials, 0 INVITEs leave
+// for the 800 that are not his to call, and one for each of the 200 that are.
+func TestThousandNumbersDialled(t *testing.T) {
+	table, err := os.ReadFile("../internal/admission/testdata/thousand.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{OutboundProxies: []OutboundProxy{{Domain: "*", Servers: server("192.0.2.10", 5060, sipstack.UDP)}}}
+	cfg.Admission.Numbers = rules(t, admission.RulesConfig{Allow: []string{"+49"}, CountryCode: "49", NationalPrefix: "0", InternationalPrefix: "00"})
+	left, dialled := 0, 0
+	run(t, cfg, func(w *world) {
+		for line := range strings.Lines(string(table)) {
+			kind, quoted, _ := strings.Cut(strings.TrimSpace(line), " ")
+			number, err := strconv.Unquote(quoted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dialled++
+			uri := "sip:" + written(number) + "@pbx.example.net"
+			w.browser.request("INVITE "+uri, "", callerContact, fmt.Sprint("Call-ID: dial-", dialled), "CSeq: 1 INVITE", "To: <"+uri+">")
+			if kind != "allowed" {
+				if answer := w.browser.want("SIP/2.0 4"); answer.start() != "SIP/2.0 403 Number Not Allowed" {
+					t.Errorf("%s %s: %s", kind, quoted, answer.start())
+				}
+				continue
+			}
+			w.browser.want("SIP/2.0 100")
+			w.pbx.reply(w.pbx.want("INVITE "), "486 Busy Here", "")
+			w.pbx.want("ACK ")
+			w.browser.want("SIP/2.0 486")
+			left++
+		}
+		w.pbx.nothing(time.Minute)
+	})
+	if dialled != 1000 || left != 200 {
+		t.Errorf("%d INVITEs left for %d numbers", left, dialled)
+	}
+}
+
+// written gives a number as it stands in a URI: what may not is escaped
+// (RFC 3261 §25.1), and what is escaped already stays.
+func written(number string) string {
+	var b strings.Builder
+	for i := range len(number) {
+		if c := number[i]; c > ' ' && c < 0x7f && c != '@' && c != '"' && c != '<' && c != '>' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func rules(t *testing.T, c admission.RulesConfig) *admission.Rules {
