@@ -7,7 +7,7 @@ export ARTIFACTS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run install lint unit race fuzz integration test bench fmt
+.PHONY: help build run install lint unit race fuzz integration soak test bench fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 
 integration: ## tests against sipp, baresip, Kamailio and Chromium; screenshots in artifacts/
 	go test -tags integration -count 1 -timeout 30m -run TestIntegration ./internal/testpeer/...
+
+soak: ## the floods of docs/security-tests.md with their full numbers; an hour
+	SOAK=1 go test -tags integration -count 1 -timeout 2h -v -run TestIntegrationFlood ./internal/testpeer/...
 
 test: install lint race fuzz integration ## install what is missing, then everything above
 

@@ -207,13 +207,8 @@ func TestIntegrationBan(t *testing.T) {
 	p.o.user = "1001" // its From from now on, which is somebody else's
 	refused := make(chan int, 16)
 	for left := 10; left > 0; left-- {
-		m := &message{method: "MESSAGE", uri: "sip:1002@" + GatewayRealm, body: "spam"}
-		p.outbound(m)
-		m.add("Max-Forwards", "69")
-		m.add("To", "<"+m.uri+">")
-		m.add("From", fmt.Sprintf("<%s>;tag=%s", p.aor(), token(10)))
-		m.add("Call-ID", token(22))
-		m.add("CSeq", "1 MESSAGE")
+		m := p.newRequest("MESSAGE", "sip:1002@"+GatewayRealm)
+		m.body = "spam"
 		m.add("Content-Type", "text/plain")
 		p.transmit(m, func(r *message) { refused <- r.status })
 		if left == 1 {

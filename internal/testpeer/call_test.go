@@ -190,11 +190,7 @@ func (c *call) established(r *message) {
 	number, _ := r.cseq()
 	c.ack = ack
 	c.mu.Unlock()
-	for i := range ack.headers {
-		if ack.headers[i].name == "CSeq" {
-			ack.headers[i].value = fmt.Sprintf("%d ACK", number)
-		}
-	}
+	ack.set("CSeq", fmt.Sprintf("%d ACK", number))
 	c.p.transmit(ack, func(*message) {})
 }
 

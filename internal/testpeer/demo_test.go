@@ -228,13 +228,10 @@ func (p *phone) message(to, text string) *message {
 	id, seq := token(22), 0
 	request := func(auth header) *message {
 		seq++
-		m := &message{method: "MESSAGE", uri: to, body: text}
-		p.outbound(m)
-		m.add("Max-Forwards", "69")
-		m.add("To", "<"+to+">")
-		m.add("From", fmt.Sprintf("<%s>;tag=%s", p.aor(), token(10)))
-		m.add("Call-ID", id)
-		m.add("CSeq", fmt.Sprintf("%d MESSAGE", seq))
+		m := p.newRequest("MESSAGE", to)
+		m.body = text
+		m.set("Call-ID", id)
+		m.set("CSeq", fmt.Sprintf("%d MESSAGE", seq))
 		m.add("Content-Type", "text/plain")
 		m.add("User-Agent", p.userAgent())
 		if auth.name != "" {

@@ -10,7 +10,8 @@
 //	go test -tags integration ./internal/testpeer/
 //
 // A test whose peer is not installed is skipped and says which; with TESTPEER_REQUIRE=1 in the
-// environment, as CI has it, an absent peer is a failure instead. TESTPEER_RACE=1 builds the gateway
+// environment, as CI has it, an absent peer is a failure instead. SOAK=1 gives the floods their full
+// numbers, for an hour (make soak). TESTPEER_RACE=1 builds the gateway
 // with the race detector, TESTPEER_GATEWAY names a gateway that is built already, and ARTIFACTS is
 // where the logs of failed tests and the browser's screenshots go.
 //

@@ -74,6 +74,15 @@ func (m *message) add(name, value string) {
 	m.headers = append(m.headers, header{name, value})
 }
 
+// set replaces the value of a header that is there.
+func (m *message) set(name, value string) {
+	for i := range m.headers {
+		if m.headers[i].name == name {
+			m.headers[i].value = value
+		}
+	}
+}
+
 func canonical(name string) string {
 	name = strings.ToLower(name)
 	if long, ok := compactNames[name]; ok {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type phone struct {
 	regSeq               int
 
 	read     chan struct{} // closed when readLoop has ended
+	deaf     atomic.Bool   // takes what comes without a look: it is sent what no client understands
 	incoming chan *call
 
 	mu      sync.Mutex // guards what follows
@@ -119,7 +121,7 @@ func (p *phone) readLoop(ws *websocket.Conn, ended chan<- struct{}) {
 		if err != nil {
 			return
 		}
-		if strings.TrimSpace(string(text)) == "" {
+		if p.deaf.Load() || strings.TrimSpace(string(text)) == "" {
 			continue // keep-alive (RFC 5626 §4.4.1)
 		}
 		m, err := parseMessage(string(text))
