@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"webrtc2sip/internal/admission"
@@ -58,13 +59,16 @@ func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter
 		} else {
 			v = g.Limiter.AllowSource(source)
 		}
-		if !v.OK {
+		// The limit of all is against strangers: if they use it up, those whom we know still have their own.
+		if !v.OK && !(strings.HasSuffix(v.Over, "-all") && g.knows(f)) {
 			return v.RetryAfter, false
 		}
 	}
 	keeps := method == "REGISTER" || method == "OPTIONS"
-	if begins && g.Overload != nil && (!keeps || g.Known == nil || !g.Known(f)) && g.Overload.Shed() {
+	if begins && g.Overload != nil && (!keeps || !g.knows(f)) && g.Overload.Shed() {
 		return g.Overload.RetryAfter(), false
 	}
 	return 0, true
 }
+
+func (g *Gate) knows(f *sipstack.Flow) bool { return g.Known != nil && g.Known(f) }

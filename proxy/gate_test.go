@@ -224,6 +224,37 @@ func TestOneBadSource(t *testing.T) {
 	})
 }
 
+// Many strangers, each of whom keeps to his own limit, use up that of all; those
+// who are registered still have theirs.
+func TestManyStrangers(t *testing.T) {
+	gate := &Gate{}
+	runBehind(t, gate, guarded(), func(w *world) {
+		gate.Limiter = w.limit(admission.Limits{RequestsPerSecondAll: 50})
+		w.enrolled(w.browser, jsSIPContact)
+		served := 0
+		for n := range 100 {
+			s := w.connect(sipstack.UDP, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 5060))
+			s.request("OPTIONS sip:127.0.0.1:5060", "")
+			if a, ok := s.poll(); ok && strings.HasPrefix(a.start(), "SIP/2.0 200") {
+				served++
+			}
+		}
+		if served > 50 {
+			t.Errorf("%d of 100 strangers were served, want 50 at most", served)
+		}
+		mine := 0
+		for n := range 300 {
+			w.browser.request("OPTIONS sip:127.0.0.1:5060", "", fmt.Sprint("Call-ID: mine-", n))
+			if strings.HasPrefix(w.browser.want("SIP/2.0 ").start(), "SIP/2.0 200") {
+				mine++
+			}
+		}
+		if mine < 150 || mine > 200 { // his own limit, less what it took to register
+			t.Errorf("the registered one was served %d times, want nearly 200", mine)
+		}
+	})
+}
+
 // Strangers can't fill the disk with what they are refused: a few lines a second,
 // and how many there would have been.
 func TestRefusalsAreLoggedBriefly(t *testing.T) {
