@@ -1,6 +1,7 @@
 package sipstack
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -37,6 +39,7 @@ type Flow struct {
 
 	// connections
 	conn     conn
+	socket   syscall.RawConn // the one below conn, once it is connected; nil: not known
 	done     chan struct{}
 	keep     *time.Timer // sends WebSocket pings
 	log      *slog.Logger
@@ -239,11 +242,47 @@ func (f *Flow) enqueue(o outgoing) error {
 		f.closeWith(overflow)
 		return fmt.Errorf("%w: peer does not drain", ErrTransport)
 	}
+	if f.takesNow(o) {
+		f.writing = true
+		f.writers.Add(1)
+		f.mu.Unlock()
+		f.writeNow(o)
+		return nil
+	}
 	f.queue = append(f.queue, o)
 	f.queued += len(o.data)
 	f.wake()
 	f.mu.Unlock()
 	return nil
+}
+
+// promptly is how many octets may wait for a peer in the system, and how many
+// more are written then on the goroutine of the sender. The system takes several
+// times as many before a write waits.
+const promptly = 8 << 10
+
+// takesNow tells whether a frame can be written at once without waiting for the
+// peer, which spares a goroutine its start; f.mu is held.
+func (f *Flow) takesNow(o outgoing) bool {
+	if !f.connected || f.writing || f.socket == nil || len(f.queue) > 0 || len(o.data) > promptly {
+		return false
+	}
+	n, ok := unsent(f.socket)
+	return ok && n <= promptly
+}
+
+// writeNow writes a frame in the place of the writer, and then leaves the rest
+// to it.
+func (f *Flow) writeNow(o outgoing) {
+	defer f.writers.Done()
+	if err := f.conn.write(o); err != nil {
+		f.log.Debug("write", "err", err)
+		f.closeWith(byPeer)
+	}
+	f.mu.Lock()
+	f.writing = false
+	f.wake()
+	f.mu.Unlock()
 }
 
 // wake starts the writer if there is something to write; f.mu is held. There is
@@ -362,6 +401,22 @@ func (s *Stack) newFlow(l *Listener, t Transport, local, remote netip.AddrPort) 
 		local: unmap(local), remote: unmap(remote),
 		log: s.log.With("transport", strings.ToLower(string(t)), "remote", unmap(remote)),
 	}
+}
+
+// socketBelow gives the socket that a connection is made on.
+func socketBelow(c net.Conn) syscall.RawConn {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if t, ok := c.(*countedConn); ok {
+		c = t.Conn
+	}
+	if t, ok := c.(syscall.Conn); ok {
+		if raw, err := t.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

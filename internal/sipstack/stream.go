@@ -108,7 +108,7 @@ func (c *streamConn) adopt(conn net.Conn) bool {
 // run is the life of a connection that is open.
 func (c *streamConn) run(conn net.Conn) {
 	f := c.flow
-	c.conn = conn
+	c.conn, f.socket = conn, socketBelow(conn)
 	if f.transport == TLS {
 		dialled := c.cancel != nil
 		secured, err := c.secure(conn, dialled)

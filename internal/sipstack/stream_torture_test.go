@@ -76,10 +76,11 @@ func streamFaults() []streamFault {
 }
 
 func TestStreamFaults(t *testing.T) {
-	s := run(t, Config{Limits: Limits{Handshake: 400 * time.Millisecond}}, echoUser(), TCP)
 	for _, row := range streamFaults() {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
+			// Rows have the same branches: one stack would take them for repetitions on other connections.
+			s := run(t, Config{Limits: Limits{Handshake: 400 * time.Millisecond}}, echoUser(), TCP)
 			c := connect(t, "tcp", listenerOf(t, s, TCP).Addr())
 			row.do(c)
 			var raw []byte

@@ -114,7 +114,7 @@ func (w *webServer) upgrade(rw http.ResponseWriter, r *http.Request) {
 	f := s.newFlow(l, l.transport, addrPort(ws.LocalAddr()), remote)
 	f.origin, f.resource, f.offered = r.Header.Get("Origin"), r.RequestURI, websocket.Subprotocols(r)
 	c := &webConn{flow: f, ws: ws}
-	f.conn = c
+	f.conn, f.socket = c, socketBelow(ws.NetConn())
 	if err = s.add(f); err == nil {
 		// A goroutine of its own: the HTTP server's has grown by the handshake.
 		err = s.start(func() { f.serve(c.readLoop) })

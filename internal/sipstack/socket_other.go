@@ -9,3 +9,6 @@ import (
 
 // arrival is not known here.
 func arrival(syscall.RawConn) (time.Time, bool) { return time.Time{}, false }
+
+// unsent is not known here.
+func unsent(syscall.RawConn) (octets int, ok bool) { return 0, false }

@@ -22,3 +22,14 @@ func arrival(c syscall.RawConn) (at time.Time, ok bool) {
 	})
 	return time.Unix(ts.Unix()), ok && err == nil
 }
+
+// unsent tells how many octets a TCP socket holds that its peer has not
+// acknowledged (tcp(7), SIOCOUTQ).
+func unsent(c syscall.RawConn) (octets int, ok bool) {
+	err := c.Control(func(fd uintptr) {
+		var e error
+		octets, e = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		ok = e == nil
+	})
+	return octets, ok && err == nil
+}
