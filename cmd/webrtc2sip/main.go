@@ -19,6 +19,7 @@ import (
 var version = "development"
 
 func main() {
+	easeCollector()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	now, hangUp := context.WithCancel(context.Background())
