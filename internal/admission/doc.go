@@ -1,9 +1,10 @@
 // Package admission decides who may do what, how often and how many at once. It knows neither SIP messages nor
 // sockets: it is asked with addresses, account names and dialled strings, and answers at once.
 //
-// It holds five independent judges. The caller asks them in the order of their cost, the cheapest and the one that
+// It holds six independent judges. The caller asks them in the order of their cost, the cheapest and the one that
 // keeps the least state first:
 //
+//		datagram ─► Queue.Late
 //		request ─► Offenders.Banned ─► Limiter.Allow ─► Overload.Shed ─► (authentication) ─► Tickets.Verify
 //		                                                                                    ─► Rules.Judge
 //		                                                                 (a call is set up)  ─► Limiter.Begin
@@ -12,6 +13,7 @@
 //	  - [Limiter] counts what one source, one account and all together do in a time and hold at once.
 //	  - [Overload] measures how long requests wait inside this process and says how many new ones to turn away
 //	    (RFC 7339 in spirit: what is refused early is cheap, and calls that are up go on).
+//	  - [Queue] does the same where it is known for how long each request has waited before it was read.
 //	  - [Rules] reads a dialled string in every way in which somebody behind us may read it, and refuses it when one of
 //	    them is not allowed (RFC 3966, E.164).
 //	  - [Tickets] checks the tickets that web pages hand to their users: JSON Web Tokens (RFC 7519) or HMAC tickets.
