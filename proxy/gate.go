@@ -18,6 +18,8 @@ type Gate struct {
 	Limiter   *admission.Limiter
 	Offenders *admission.Offenders
 	Overload  *admission.Overload
+	// Queue decides about what waits in datagrams, for which Overload is not asked then. nil: nothing does.
+	Queue *admission.Queue
 	// Known tells whether somebody is registered on a flow: his refreshes pass
 	// while new ones are turned away. nil: nobody is.
 	Known func(*sipstack.Flow) bool
@@ -64,11 +66,30 @@ func (g *Gate) Request(f *sipstack.Flow, method string, begins bool) (retryAfter
 			return v.RetryAfter, false
 		}
 	}
-	keeps := method == "REGISTER" || method == "OPTIONS"
-	if begins && g.Overload != nil && (!keeps || !g.knows(f)) && g.Overload.Shed() {
+	if begins && !g.queued(f) && g.Overload != nil && !g.refreshes(f, method) && g.Overload.Shed() {
 		return g.Overload.RetryAfter(), false
 	}
 	return 0, true
 }
 
+// queued tells whether requests of a flow are judged by how long each has waited.
+func (g *Gate) queued(f *sipstack.Flow) bool {
+	return f.Transport() == sipstack.UDP && g.Queue != nil && g.Queue.Watches()
+}
+
+// knows tells whether a flow is of somebody who is registered here.
 func (g *Gate) knows(f *sipstack.Flow) bool { return g.Known != nil && g.Known(f) }
+
+// refreshes tells whether a request is for what its sender has here already.
+func (g *Gate) refreshes(f *sipstack.Flow, method string) bool {
+	return (method == "REGISTER" || method == "OPTIONS") && g.knows(f)
+}
+
+// Late tells whether a request that begins something is refused because it came late, but those that refresh what is
+// here. It is asked before Request.
+func (g *Gate) Late(f *sipstack.Flow, method string, waited time.Duration) (retryAfter time.Duration, refused bool) {
+	if g.Queue == nil || !g.Queue.Late(waited) || g.refreshes(f, method) {
+		return 0, false
+	}
+	return g.Queue.RetryAfter(), true
+}

@@ -320,3 +320,45 @@ func TestNothingIsKeptOfStrangersWhileDraining(t *testing.T) {
 		s.nothing(time.Minute)
 	})
 }
+
+// TestGateAndWhatComesLate: where it is known for how long a datagram has
+// waited, that decides, but refreshes of what is registered pass.
+func TestGateAndWhatComesLate(t *testing.T) {
+	gate := &Gate{}
+	runBehind(t, gate, guarded(), func(w *world) {
+		near, _, err := w.stack.Pipe(sipstack.UDP, netip.MustParseAddrPort("203.0.113.7:5060"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := func(method string) bool {
+			wait, refused := gate.Late(near, method, time.Second)
+			if refused && (wait < 2*time.Second || wait > 8*time.Second) {
+				t.Errorf("Retry-After %v", wait)
+			}
+			return refused
+		}
+		if late("INVITE") {
+			t.Error("refused without a queue")
+		}
+		gate.Queue = admission.NewQueue(admission.QueueConfig{})
+		for range 5 {
+			gate.Queue.Observe(time.Second)
+			time.Sleep(100 * time.Millisecond) // of the bubble's time
+		}
+		gate.Queue.Observe(time.Second)
+		if !late("INVITE") || !late("REGISTER") {
+			t.Error("let in while the queue stands")
+		}
+		gate.Known = func(f *sipstack.Flow) bool { return f == near }
+		if late("REGISTER") {
+			t.Error("a refresh is refused")
+		}
+		gate.Overload = admission.NewOverload(admission.OverloadConfig{CPU: func() time.Duration { return time.Since(time.Time{}) }})
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			if _, ok := gate.Request(near, "INVITE", true); !ok {
+				t.Fatal("refused by the share, too")
+			}
+		}
+	})
+}

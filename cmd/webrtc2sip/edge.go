@@ -14,6 +14,7 @@ import (
 
 	"webrtc2sip/internal/admission"
 	"webrtc2sip/internal/config"
+	"webrtc2sip/internal/sipstack"
 	"webrtc2sip/proxy"
 )
 
@@ -29,6 +30,7 @@ type edge struct {
 	gate      *proxy.Gate
 	admission proxy.Admission
 	overload  *admission.Overload
+	queue     *admission.Queue
 	delay     atomic.Int64 // nanoseconds: the longest that a datagram has waited since the last tick
 }
 
@@ -36,7 +38,7 @@ type edge struct {
 func newEdge(cfg *config.Config) (*edge, error) {
 	e := &edge{overload: admission.NewOverload(admission.OverloadConfig{
 		Target: queueing, CPU: admission.ProcessCPU, Cores: runtime.GOMAXPROCS(0),
-	})}
+	}), queue: admission.NewQueue(admission.QueueConfig{})}
 	a := &e.admission
 	var err error
 	if a.Numbers, err = numberRules(cfg); err != nil {
@@ -55,7 +57,7 @@ func newEdge(cfg *config.Config) (*edge, error) {
 	if cfg.Ban {
 		a.Offenders = admission.NewOffenders(admission.OffendersConfig{Never: prefixes(cfg)})
 	}
-	e.gate = &proxy.Gate{Limiter: a.Limiter, Offenders: a.Offenders, Overload: e.overload}
+	e.gate = &proxy.Gate{Limiter: a.Limiter, Offenders: a.Offenders, Overload: e.overload, Queue: e.queue}
 	return e, nil
 }
 
@@ -127,8 +129,19 @@ func clientTLS(cfg *config.Config, own *tls.Config) (*tls.Config, error) {
 	return c, nil
 }
 
-// waited is told for how long a datagram has waited in its socket.
-func (e *edge) waited(d time.Duration) {
+var _ sipstack.Congestion = (*edge)(nil)
+
+// Late is the gate's.
+func (e *edge) Late(f *sipstack.Flow, method string, waited time.Duration) (retryAfter time.Duration, refused bool) {
+	return e.gate.Late(f, method, waited)
+}
+
+// isOverloaded tells whether new work is refused.
+func (e *edge) isOverloaded() bool { return e.queue.Stands() || e.overload.Share() > 0 }
+
+// Waited is told for how long a datagram has waited in its socket.
+func (e *edge) Waited(d time.Duration) {
+	e.queue.Observe(d)
 	for {
 		most := e.delay.Load()
 		if int64(d) <= most || e.delay.CompareAndSwap(most, int64(d)) {

@@ -130,7 +130,7 @@ func (g *gateway) openStack() (err error) {
 		Tracer:        g.tracer,
 		Admit:         g.edge.gate,
 		KeepAlive:     keepAlive,
-		Waited:        g.edge.waited,
+		Congestion:    g.edge,
 	})
 	for _, t := range g.cfg.Transports {
 		protocol, ok := protocols[t.Protocol]

@@ -122,7 +122,7 @@ func (g *gateway) observe() {
 		Registrations: func() int { return len(g.proxy.Registrations()) },
 		Transactions:  func() int { n, _ := g.stack.Transactions(); return n },
 		Bans:          func() int { return len(g.bans()) },
-		Overloaded:    func() bool { return g.edge.overload.Share() > 0 },
+		Overloaded:    g.edge.isOverloaded,
 		Flows:         g.flows,
 		Targets:       g.targetMetrics,
 		Trunks:        g.trunkMetrics,
@@ -283,7 +283,7 @@ func (g *gateway) unready() []string {
 	if g.proxy.Draining() {
 		out = append(out, "draining")
 	}
-	if g.edge.overload.Share() > 0 {
+	if g.edge.isOverloaded() {
 		out = append(out, "overloaded")
 	}
 	return out

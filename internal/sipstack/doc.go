@@ -7,6 +7,8 @@
 //	 │       │        │       │
 //	 │    framing    HTTP     │        limits, deadlines, keep-alives
 //	 │       │      upgrade   │
+//	 ▼       │       │       │
+//	early: 503       │       │        what came late under overload
 //	 ▼       ▼        ▼       ▼
 //	parse: guards, 400, 505, 413       octets become sip.Request, sip.Response
 //	 │

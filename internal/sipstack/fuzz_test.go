@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,31 @@ func FuzzURI(f *testing.F) {
 	})
 }
 
-// FuzzAddress is the same for name-addr and addr-spec with their parameters,
+// FuzzGlimpse wants what is read of a request before it is parsed to be what the
+// parser reads.
+func FuzzGlimpse(f *testing.F) {
+	for _, s := range []string{
+		webInvite, sipML5, request("INVITE", branch), request("BYE", branch, "f: <sip:a@b>;TAG = x", `t: "a;tag=1>" <sip:b@c;tag=2>;x;tag=3`),
+		strings.ReplaceAll(request("INVITE", "old"), "<sip:bob@example.com>", "sip:bob@example.com;tag=1"),
+		strings.Replace(request("INVITE", branch), "CSeq: 1 ", "CSeq: 0001\t  ", 1), strings.Replace(request("INVITE", branch), "Via: ", "v: SIP/2.0/TCP h , ", 1),
+	} {
+		f.Add(s)
+	}
+	l := Limits{}.withDefaults()
+	f.Fuzz(func(t *testing.T, raw string) {
+		var quick, whole message
+		if !quick.glimpse(raw, &l) || parse(raw, &l, &whole) != nil || whole.req == nil {
+			return
+		}
+		got := []any{quick.callID, quick.fromTag, quick.toTag, quick.seq, quick.method, quick.top.branch, quick.top.sentBy(), quick.vias[0]}
+		want := []any{whole.callID, whole.fromTag, whole.toTag, whole.seq, whole.method, whole.top.branch, whole.top.sentBy(), whole.vias[0]}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q: got %v, want %v", raw, got, want)
+		}
+	})
+}
+
+// FuzzAddress is FuzzURI for name-addr and addr-spec with their parameters,
 // as Contact holds them.
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{

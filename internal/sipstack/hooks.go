@@ -62,17 +62,22 @@ func (s *Stack) admits(f *Flow, m *message, size int) bool {
 	if ok {
 		return true
 	}
+	s.turnAway(f, m, size, "admission", wait)
+	return false
+}
+
+// turnAway answers a request of size octets 503 and keeps nothing for it.
+func (s *Stack) turnAway(f *Flow, m *message, size int, why string, wait time.Duration) {
 	if wait <= 0 {
 		wait = refuseAfter
 	}
 	if !s.refusals.allow(f.remote.Addr(), time.Now()) {
-		return false
+		return
 	}
-	data, to := s.stateless(f, m, refuse(503, "Service Unavailable", "admission"), wait)
+	data, to := s.stateless(f, m, refuse(503, "Service Unavailable", why), wait)
 	if data != nil && (f.transport.reliable() || len(data) <= size) { // a forged source shall not get more than was sent
 		_ = f.reply(data, to) // nobody waits for it
 	}
-	return false
 }
 
 // refusalRate bounds what strangers can make us send to one address by requests

@@ -3,12 +3,14 @@ package sipstack
 import (
 	"crypto/tls"
 	"errors"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Listener is a socket of the stack on which peers reach it.
@@ -23,8 +25,7 @@ type Listener struct {
 	tls     *tls.Config  // TLS
 	web     *webServer   // WS, WSS
 	census  census
-	recent  atomic.Pointer[Flow] // UDP flow of the last datagram
-	sampled time.Time            // when the age of a datagram was looked at; of readLoop
+	recent  [64]atomic.Pointer[Flow] // UDP flows of the last datagrams, by address
 	once    sync.Once
 	ended   chan struct{}
 }
@@ -68,6 +69,9 @@ func (l *Listener) bind(family string, addr netip.AddrPort) (err error) {
 			return err
 		}
 		_ = l.packets.SetReadBuffer(udpReadBuffer) // as much as the system allows
+		if l.stack.cfg.Congestion != nil {
+			stampArrivals(l.packets)
+		}
 		l.addr = addrPort(l.packets.LocalAddr())
 	case TCP, TLS, WS, WSS:
 		var stream *net.TCPListener
@@ -145,12 +149,13 @@ func (l *Listener) localFor(remote netip.AddrPort) netip.Addr {
 
 // udpFlow gives a flow to a peer.
 func (l *Listener) udpFlow(to netip.AddrPort) *Flow {
-	if f := l.recent.Load(); f != nil && f.remote == to {
-		return f // most peers send more than one datagram in a row
+	recent := &l.recent[maphash.Comparable(seed, to)%uint64(len(l.recent))]
+	if f := recent.Load(); f != nil && f.remote == to {
+		return f // few peers send most datagrams
 	}
 	f := &Flow{stack: l.stack, listener: l, transport: UDP, remote: to, log: l.stack.log}
 	f.datagram = l.sendTo
-	l.recent.Store(f)
+	recent.Store(f)
 	return f
 }
 
@@ -162,9 +167,9 @@ func (l *Listener) sendTo(p []byte, to netip.AddrPort) error {
 // readLoop takes datagrams until the socket is closed. Other errors are about
 // datagrams that we sent; a socket that gives nothing else is broken.
 func (l *Listener) readLoop() error {
-	buf := make([]byte, 64<<10)
+	buf, control := make([]byte, 64<<10), make([]byte, controlSize)
 	for failures := 0; ; {
-		n, from, err := l.packets.ReadFromUDPAddrPort(buf)
+		n, c, _, from, err := l.packets.ReadMsgUDPAddrPort(buf, control)
 		if err != nil {
 			if l.isClosed() {
 				return nil
@@ -176,33 +181,8 @@ func (l *Listener) readLoop() error {
 			continue
 		}
 		failures = 0
-		if l.stack.cfg.Waited != nil {
-			l.sampleDelay()
-		}
 		if from.Port() != 0 {
-			l.datagram(buf[:n], unmap(from))
-		}
-	}
-}
-
-// sampleEvery is how often the age of a datagram is looked at.
-const sampleEvery = 5 * time.Millisecond
-
-// sampleDelay tells how old the datagram is that has just been read. The clock of
-// the stamps is the system's, which may be set: what is impossible is left out.
-func (l *Listener) sampleDelay() {
-	now := time.Now()
-	if now.Sub(l.sampled) < sampleEvery {
-		return
-	}
-	l.sampled = now
-	raw, err := l.packets.SyscallConn()
-	if err != nil {
-		return
-	}
-	if at, ok := arrival(raw); ok {
-		if d := now.Sub(at); d >= 0 && d < time.Minute {
-			l.stack.cfg.Waited(d)
+			l.datagram(buf[:n], unmap(from), control[:c])
 		}
 	}
 }
@@ -210,7 +190,7 @@ func (l *Listener) sampleDelay() {
 // datagram takes one. A double CRLF, or four zeros, which old phones send to
 // keep a NAT open, are answered with a CRLF (RFC 5626 §4.4.1 has that for
 // streams only; over UDP it keeps the way back open as well).
-func (l *Listener) datagram(p []byte, from netip.AddrPort) {
+func (l *Listener) datagram(p []byte, from netip.AddrPort, control []byte) {
 	switch string(p[:min(len(p), 5)]) {
 	case "\r\n\r\n", "\x00\x00\x00\x00":
 		_ = l.sendTo([]byte("\r\n"), from)
@@ -218,7 +198,28 @@ func (l *Listener) datagram(p []byte, from netip.AddrPort) {
 	case "", "\x00", "\r\n":
 		return
 	}
-	l.stack.receive(l.udpFlow(from), string(p))
+	f := l.udpFlow(from)
+	if c := l.stack.cfg.Congestion; c != nil {
+		if waited, ok := age(control); ok {
+			c.Waited(waited)
+			if l.stack.early(f, unsafe.String(&p[0], len(p)), waited) {
+				return
+			}
+		}
+	}
+	l.stack.receive(f, string(p))
+}
+
+// age tells how long ago the datagram came that a control message is about. The
+// clock of the stamps is the system's, which may be set: what is impossible is
+// left out.
+func age(control []byte) (waited time.Duration, ok bool) {
+	at, ok := arrival(control)
+	if !ok {
+		return 0, false
+	}
+	waited = time.Since(at)
+	return waited, waited >= 0 && waited < time.Minute
 }
 
 // acceptLoop takes TCP connections until the socket is closed. When there are

@@ -2,7 +2,6 @@ package sipstack
 
 import (
 	"bytes"
-	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"strconv"
@@ -27,10 +26,7 @@ func (m *message) release() {
 // receive takes one whole message from a flow, on its reader goroutine. It
 // reports whether the message could be read.
 func (s *Stack) receive(f *Flow, raw string) (ok bool) {
-	if s.debugs() {
-		s.logMessage("received", f, raw)
-	}
-	s.traceReceived(f, raw)
+	s.seen(f, raw)
 	m := messages.Get().(*message)
 	defer m.release()
 	err := s.guard.call(func() { ok = s.dispatch(f, m, raw) })
@@ -38,6 +34,14 @@ func (s *Stack) receive(f *Flow, raw string) (ok bool) {
 		s.replyStateless(f, m, refuse(500, "Server Internal Error", "panic"))
 	}
 	return ok
+}
+
+// seen shows a message to whoever watches.
+func (s *Stack) seen(f *Flow, raw string) {
+	if s.debugs() {
+		s.logMessage("received", f, raw)
+	}
+	s.traceReceived(f, raw)
 }
 
 func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
@@ -196,8 +200,8 @@ func (s *Stack) stateless(f *Flow, m *message, r *refusal, after time.Duration) 
 	if !all && m.req == nil {
 		return nil, to
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", r.code, r.reason)
+	b := bytes.NewBuffer(make([]byte, 0, 512))
+	b.WriteString("SIP/2.0 " + strconv.Itoa(r.code) + " " + r.reason + "\r\n")
 	for _, v := range replyVias(f, vias, &top) {
 		b.WriteString("Via: " + v + "\r\n")
 	}

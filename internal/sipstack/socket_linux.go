@@ -1,6 +1,7 @@
 package sipstack
 
 import (
+	"net"
 	"syscall"
 	"time"
 	"unsafe"
@@ -8,19 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stampOf is SIOCGSTAMPNS of linux/sockios.h: when the datagram that was read
-// last had come. The first use switches the stamps on.
-const stampOf = 0x8907
+// controlSize is room for the control message with a stamp.
+var controlSize = unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{})))
 
-// arrival tells when the datagram that was read last from a socket had come to
-// this machine.
-func arrival(c syscall.RawConn) (at time.Time, ok bool) {
-	var ts unix.Timespec
-	err := c.Control(func(fd uintptr) {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, stampOf, uintptr(unsafe.Pointer(&ts)))
-		ok = errno == 0
-	})
-	return time.Unix(ts.Unix()), ok && err == nil
+// stampArrivals lets each datagram say when it had come to this machine.
+func stampArrivals(c *net.UDPConn) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
+	}
+}
+
+// arrival reads the stamp of a datagram.
+func arrival(control []byte) (at time.Time, ok bool) {
+	if len(control) < unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{}))) {
+		return at, false
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	if h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_TIMESTAMPNS {
+		return at, false
+	}
+	return time.Unix((*unix.Timespec)(unsafe.Pointer(&control[unix.CmsgLen(0)])).Unix()), true
 }
 
 // unsent tells how many octets a TCP socket holds that its peer has not

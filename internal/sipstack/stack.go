@@ -70,11 +70,9 @@ type Config struct {
 	KeepAlive     time.Duration // double CRLFs on connections that we open, each after 80 to 100 % of this; 0: none. RFC 5626 §4.4.1 advises 120 s
 	Timers        Timers
 	Limits        Limits
-	Tracer        Tracer    // is shown every message; nil: none
-	Admit         Admission // decides about strangers; nil: everybody is let in
-	// Waited is told for how long a datagram has waited to be read, of one every
-	// few milliseconds; it must not wait itself. Only Linux knows. nil: nobody asks.
-	Waited func(time.Duration)
+	Tracer        Tracer     // is shown every message; nil: none
+	Admit         Admission  // decides about strangers; nil: everybody is let in
+	Congestion    Congestion // decides about what comes late; nil: nothing does
 }
 
 // Handler is what a stack serves: a transaction user (RFC 3261 §5). Calls come
@@ -108,6 +106,7 @@ type Stack struct {
 	unacknowledged atomic.Int64 // refused INVITEs whose ACK is waited for
 
 	refusals sourceRates
+	turned   turnedAway
 	deaf     deafness
 
 	// Transactions that wait for a timer of constant length (RFC 3261 table 4).
