@@ -42,6 +42,8 @@ type GatewayConfig struct {
 	Auth string
 	// Elements are added as they are, such as those of admission.
 	Elements []string
+	// LogLevel is the debug-level; DEBUG if empty.
+	LogLevel string
 	// AllowOrigin lists the pages that may connect; every one if empty.
 	AllowOrigin []string
 }
@@ -66,7 +68,7 @@ func (c GatewayConfig) XML() string {
 		fmt.Fprintf(&b, "  <%s>%s</%s>\n", name, fmt.Sprintf(format, values...), name)
 	}
 	b.WriteString("<config>\n")
-	element("debug-level", "DEBUG")
+	element("debug-level", "%s", cmp.Or(c.LogLevel, "DEBUG"))
 	for _, l := range []struct {
 		protocol string
 		port     int
