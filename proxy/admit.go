@@ -159,7 +159,7 @@ var (
 // repliesTo tells whether a request asks for replies to nobody but its sender
 // (RFC 3261 §20.31): phones show that address, and call it back.
 func repliesTo(req *sip.Request, account string) bool {
-	for _, h := range req.GetHeaders("Reply-To") {
+	for _, h := range named(req, "Reply-To") {
 		u, ok := addressIn(h)
 		if !ok || canonicalAoR(&u) != account {
 			return false
@@ -228,7 +228,7 @@ func isStrict(h *sip.RouteHeader) bool {
 // mayAsk tells whether the caller may call whom his request is for, whom its
 // Routes lead to, and whom a REFER asks the other party to call.
 func (p *Proxy) mayAsk(r *routed) *refusal {
-	targets := r.req.GetHeaders("Refer-To")
+	targets := named(r.req, "Refer-To")
 	if len(targets) > 1 { // RFC 3515 §2.4.1; two peers could read two of them
 		return &refusal{code: 400, reason: "Bad Refer-To"}
 	}

@@ -39,7 +39,7 @@ func (e *remote) learn(m message) {
 // recordRoutes gives the URIs of Record-Route, topmost first.
 func recordRoutes(m message) []sip.Uri {
 	var out []sip.Uri
-	for _, h := range m.GetHeaders("Record-Route") {
+	for _, h := range named(m, "Record-Route") {
 		if rr, ok := h.(*sip.RecordRouteHeader); ok {
 			out = append(out, *rr.Address.Clone())
 		}

@@ -41,7 +41,7 @@ func (p *Proxy) stripsResponse(r *routed, res *sip.Response, h sip.Header) bool 
 
 // hidden tells whether a caller asked for his identity to stay inside.
 func hidden(m message) bool {
-	for _, h := range m.GetHeaders("Privacy") {
+	for _, h := range named(m, "Privacy") {
 		for part := range strings.FieldsFuncSeq(h.Value(), func(c rune) bool { return c == ';' || c == ',' || c == ' ' }) {
 			if strings.EqualFold(part, "id") {
 				return true

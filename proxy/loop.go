@@ -24,15 +24,16 @@ func journey(req *sip.Request, uri *sip.Uri, routes []*sip.RouteHeader) uint64 {
 	var h maphash.Hash
 	h.SetSeed(loopSeed)
 	add := func(s string) { h.WriteString(s); h.WriteByte(0) }
-	add(uri.String())
+	addURI(&h, uri)
 	add(value(req, "Call-ID"))
 	add(tagOf(req.From().Params))
 	add(tagOf(req.To().Params))
-	if cs := req.CSeq(); cs != nil {
-		add(cs.Value())
+	if cs := req.CSeq(); cs != nil { // its method is the request's
+		add(string(cs.MethodName))
+		maphash.WriteComparable(&h, cs.SeqNo)
 	}
 	for _, r := range routes {
-		add(r.Address.String())
+		addURI(&h, &r.Address)
 	}
 	for _, v := range req.Headers() {
 		if is(v, "Proxy-Require") || is(v, "Authorization") || is(v, "Proxy-Authorization") {
@@ -40,6 +41,27 @@ func journey(req *sip.Request, uri *sip.Uri, routes []*sip.RouteHeader) uint64 {
 		}
 	}
 	return h.Sum64()
+}
+
+// addURI adds all that a URI is written by, without writing it.
+func addURI(h *maphash.Hash, u *sip.Uri) {
+	if !strings.EqualFold(u.Scheme, "sip") && !strings.EqualFold(u.Scheme, "sips") { // the parser leaves it in one piece
+		h.WriteString(u.String())
+	}
+	for _, s := range [...]string{u.Scheme, u.User, u.Password, u.Host} {
+		h.WriteString(s)
+		h.WriteByte(0)
+	}
+	maphash.WriteComparable(h, u.Port)
+	for _, list := range [...]sip.HeaderParams{u.UriParams, u.Headers} {
+		for _, kv := range list {
+			h.WriteString(kv.K)
+			h.WriteByte('=')
+			h.WriteString(kv.V)
+			h.WriteByte(0)
+		}
+		h.WriteByte(1)
+	}
 }
 
 // begin notes a request; it tells false if the same one is under way already.
@@ -66,7 +88,7 @@ func (j *journeys) end(h uint64) {
 
 // wasHere tells whether a request has passed us: one of its Vias is ours.
 func (p *Proxy) wasHere(req *sip.Request) bool {
-	vias := req.GetHeaders("Via")
+	vias := named(req, "Via")
 	if len(vias) < 2 { // its sender's alone
 		return false
 	}

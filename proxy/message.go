@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,8 +42,22 @@ next:
 	return out
 }
 
-// is compares header names.
-func is(h sip.Header, name string) bool { return strings.EqualFold(h.Name(), name) }
+// is compares header names; most differ in length already.
+func is(h sip.Header, name string) bool {
+	own := h.Name()
+	return len(own) == len(name) && (own == name || strings.EqualFold(own, name))
+}
+
+// named gives the headers of a name. sipgo's GetHeaders makes lower case copies of
+// the names.
+func named(m interface{ Headers() []sip.Header }, name string) (out []sip.Header) {
+	for _, h := range m.Headers() {
+		if is(h, name) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
 
 // value gives the text of the first header of a name.
 func value(m message, name string) string {
@@ -124,10 +139,10 @@ func same(h sip.Header) sip.Header { return h }
 // maxForwards reads Max-Forwards; 70 stands for a missing one (RFC 3261 §16.6
 // step 3).
 func maxForwards(req *sip.Request) (n int, ok bool) {
-	h := req.GetHeader("Max-Forwards")
-	if h == nil {
+	i := slices.IndexFunc(req.Headers(), func(h sip.Header) bool { return is(h, "Max-Forwards") })
+	if i < 0 {
 		return 70, true
 	}
-	number, err := strconv.ParseUint(strings.TrimSpace(h.Value()), 10, 8) // takes no sign
+	number, err := strconv.ParseUint(strings.TrimSpace(req.Headers()[i].Value()), 10, 8) // takes no sign
 	return int(number), err == nil
 }

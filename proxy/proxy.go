@@ -285,7 +285,7 @@ func (p *Proxy) validate(tx *sipstack.ServerTransaction) bool {
 		p.turnAway(tx, 483, "Too Many Hops")
 		return false
 	}
-	if wanted := req.GetHeaders("Proxy-Require"); len(wanted) > 0 { // §16.3 step 5: we support none
+	if wanted := named(req, "Proxy-Require"); len(wanted) > 0 { // §16.3 step 5: we support none
 		unsupported := make([]sip.Header, len(wanted))
 		for i, h := range wanted {
 			unsupported[i] = sip.NewHeader("Unsupported", h.Value())

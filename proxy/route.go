@@ -203,7 +203,7 @@ type ownRoutes struct {
 // behind foreign ones) stay.
 func (p *Proxy) stripRoutes(req *sip.Request) ownRoutes {
 	var own ownRoutes
-	for _, h := range req.GetHeaders("Route") {
+	for _, h := range named(req, "Route") {
 		r, ok := h.(*sip.RouteHeader)
 		if !ok {
 			continue

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ type Flow struct {
 	id        uint64
 	local     netip.AddrPort // zero for UDP: see Local
 	remote    netip.AddrPort
+	source    string                 // remote, for parsed messages
+	sentBy    atomic.Pointer[string] // see SentBy, once it is known for good
 	origin    string
 	resource  string
 	offered   []string // subprotocols
@@ -130,6 +133,17 @@ func (f *Flow) Local() netip.AddrPort {
 // in brackets. A peer on this machine's loopback, and one of another address
 // family than the public address, is given the local address in any case.
 func (f *Flow) SentBy() string {
+	if s := f.sentBy.Load(); s != nil {
+		return *s
+	}
+	s := f.writeSentBy()
+	if f.local.IsValid() || f.listener != nil && !f.listener.addr.Addr().IsUnspecified() { // else routes may change
+		f.sentBy.Store(&s)
+	}
+	return s
+}
+
+func (f *Flow) writeSentBy() string {
 	port := f.local.Port()
 	if f.listener != nil {
 		port = f.listener.addr.Port()
@@ -398,7 +412,7 @@ func (f *Flow) keepAlive(o outgoing, interval func() time.Duration) {
 func (s *Stack) newFlow(l *Listener, t Transport, local, remote netip.AddrPort) *Flow {
 	return &Flow{
 		stack: s, listener: l, transport: t, done: make(chan struct{}),
-		local: unmap(local), remote: unmap(remote),
+		local: unmap(local), remote: unmap(remote), source: unmap(remote).String(),
 		log: s.log.With("transport", strings.ToLower(string(t)), "remote", unmap(remote)),
 	}
 }

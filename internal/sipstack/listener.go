@@ -153,7 +153,7 @@ func (l *Listener) udpFlow(to netip.AddrPort) *Flow {
 	if f := recent.Load(); f != nil && f.remote == to {
 		return f // few peers send most datagrams
 	}
-	f := &Flow{stack: l.stack, listener: l, transport: UDP, remote: to, log: l.stack.log}
+	f := &Flow{stack: l.stack, listener: l, transport: UDP, remote: to, source: to.String(), log: l.stack.log}
 	f.datagram = l.sendTo
 	recent.Store(f)
 	return f

@@ -55,7 +55,7 @@ func (s *Stack) dispatch(f *Flow, m *message, raw string) bool {
 		return true
 	}
 	m.req.SetTransport(string(f.transport))
-	m.req.SetSource(f.remote.String())
+	m.req.SetSource(f.source)
 	s.alias(f, &m.top)
 	switch m.req.Method {
 	case sip.ACK:
@@ -157,7 +157,7 @@ func (s *Stack) response(f *Flow, m *message, raw string) {
 		return
 	}
 	m.res.SetTransport(string(f.transport))
-	m.res.SetSource(f.remote.String())
+	m.res.SetSource(f.source)
 	c.receive(m.res, raw)
 }
 

@@ -207,7 +207,13 @@ var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // peer lives, pongs to our pings at the least.
 func (c *webConn) readLoop() error {
 	f, limits := c.flow, &c.flow.stack.limits
-	alive := func() { _ = c.ws.SetReadDeadline(time.Now().Add(limits.IdleWeb)) }
+	var heard time.Time
+	alive := func() {
+		if now := time.Now(); now.Sub(heard) > limits.IdleWeb/64 { // not for every message
+			heard = now
+			_ = c.ws.SetReadDeadline(now.Add(limits.IdleWeb))
+		}
+	}
 	c.ws.SetReadLimit(int64(limits.Message))
 	c.ws.SetPongHandler(func(string) error { alive(); return nil })
 	c.ws.SetPingHandler(func(data string) error {
