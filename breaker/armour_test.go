@@ -24,6 +24,9 @@ type armour struct {
 	// suites that the phone knows, best first; none: DTLS.
 	suites []offeranswer.Suite
 	mux    bool // RTCP over the RTP ports, with DTLS
+	// potential offers RTP/AVP with the keys among the potential configurations,
+	// as gateways of webrtc2sip 2 do (RFC 5939).
+	potential bool
 
 	identity *secure.Identity
 	lines    []offeranswer.Crypto // of the description
@@ -91,8 +94,17 @@ func (a *armour) describe() string {
 		return ""
 	}
 	var b strings.Builder
-	for _, c := range a.lines {
-		fmt.Fprintf(&b, "a=crypto:%d %s inline:%s|2^31\r\n", c.Tag, c.Suite, base64.StdEncoding.EncodeToString(c.Key))
+	offered := a.potential && a.setup == "actpass"
+	if offered {
+		fmt.Fprintf(&b, "a=tcap:1 RTP/SAVPF RTP/SAVP\r\na=pcfg:1 t=1 a=1\r\na=pcfg:2 t=2 a=1\r\n")
+	}
+	for i, c := range a.lines {
+		if offered {
+			fmt.Fprintf(&b, "a=acap:%d ", i+1)
+		} else {
+			b.WriteString("a=")
+		}
+		fmt.Fprintf(&b, "crypto:%d %s inline:%s|2^31\r\n", c.Tag, c.Suite, base64.StdEncoding.EncodeToString(c.Key))
 	}
 	if a.identity != nil {
 		f := offeranswer.NewFingerprint(a.identity.Certificate())

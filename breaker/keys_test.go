@@ -41,7 +41,7 @@ func (s *setup) reports(phoneSide offeranswer.Side) {
 	})
 	select {
 	case <-p.rtcpIn():
-	case <-time.After(wait):
+	case <-time.After(3 * wait):
 		s.t.Error("no report reaches the phone")
 	}
 }
@@ -179,6 +179,21 @@ func TestBestEffort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A gateway of webrtc2sip 2 offers RTP/AVP, and SRTP behind it: it gets SRTP, and
+// is told which of its offers that was.
+func TestOldGateway(t *testing.T) {
+	caller := newKeyed(t, offeranswer.AESCM80)
+	caller.proto, caller.armour.potential = "RTP/AVP", true
+	s := newSetup(t, start(t, Config{}), caller, newBrowser(t))
+	s.toward(offeranswer.Caller, offeranswer.RTP, secured(offeranswer.SecurityNone))
+	toCallee, toCaller := s.exchange(offeranswer.Caller)
+	if m := audioOf(t, toCaller); m.Proto != "RTP/SAVPF" || m.Configuration != "1 t=1 a=1" || len(m.Crypto) != 1 {
+		t.Fatalf("answered %s, a=acfg:%s, %d keys", m.Proto, m.Configuration, len(m.Crypto))
+	}
+	s.connect(toCaller, toCallee)
+	s.bothFlow()
 }
 
 // A re-offer with other keys: the old ones are dropped, in both directions; one

@@ -32,6 +32,7 @@ func FuzzParse(f *testing.F) {
 			f.Add(text)
 		}
 	}
+	f.Add(oldGateway())
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, err := Parse(text)
 		if err != nil {
@@ -41,6 +42,15 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		d.Profile()
+		for _, mode := range []SecurityMode{SecurityNone, SecurityMandatory} {
+			taken, err := Take(d, Leg{Security: Security{Mode: mode, SDES: true, DTLS: true}})
+			if err != nil && !errors.Is(err, ErrNotAcceptable) {
+				t.Fatalf("taken with %v", err)
+			}
+			if err == nil && len(taken.Media) != len(d.Media) {
+				t.Fatalf("%d sections taken of %d", len(taken.Media), len(d.Media))
+			}
+		}
 		for i := range d.Media {
 			d.Media[i].RTP()
 			d.Media[i].RTCP()
