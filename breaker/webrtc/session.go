@@ -162,6 +162,7 @@ func (s *session) pairChanged(local, remote ice.Candidate) {
 	}
 	s.mux.prove(from, to)
 	s.selected.Store(&pairAddresses{from, to})
+	e.config.Logger.Debug("ICE pair", "local", from, "remote", to)
 	_ = e.transport.worker.Do(func() { e.media.use(e.media.open(e, socket, to)) })
 	s.pairOnce.Do(func() { close(s.paired) })
 }

@@ -56,9 +56,9 @@ export async function launch(options, frequency) {
  * A page in a profile of its own. faults fills with what went wrong in it: uncaught errors and what
  * the Content-Security-Policy stopped. A WebSocket that fails is not one of them.
  */
-export async function openPage(browser, settings = {}) {
+export async function openPage(browser, settings = {}, ice = '') {
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...settings });
-  await context.addInitScript(keepConnections);
+  await context.addInitScript(keepConnections, ice);
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(`uncaught ${error.stack ?? error}`));
@@ -68,12 +68,19 @@ export async function openPage(browser, settings = {}) {
   return { page, faults };
 }
 
-/** Runs in the page before its scripts: audio.mjs reads the statistics of the newest connection. */
-function keepConnections() {
+/**
+ * Runs in the page before its scripts: audio.mjs reads the statistics of the newest connection. ice
+ * is the option of that name.
+ */
+function keepConnections(ice) {
   window.RTCPeerConnection = class extends RTCPeerConnection {
-    constructor(...args) {
-      super(...args);
+    constructor(configuration, ...args) {
+      super(ice === 'relay' ? { ...configuration, iceTransportPolicy: 'relay' } : configuration, ...args);
       window.__connection = this;
+    }
+
+    setRemoteDescription({ type, sdp }) {
+      return super.setRemoteDescription({ type, sdp: ice === 'tcp' ? sdp.replace(/^a=candidate:\S+ \d+ udp .*\r\n/gim, '') : sdp });
     }
   };
 }

@@ -23,6 +23,7 @@ const DEFAULTS = {
   timeout: '20', // seconds for each step
   artifacts: 'artifacts',
   chromium: '/usr/bin/chromium',
+  ice: '', // tcp: the page sees no candidates but TCP; relay: its connections use TURN alone
   headed: '', // anything: show the window
 };
 

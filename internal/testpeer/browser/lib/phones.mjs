@@ -83,6 +83,10 @@ export class PhonePage extends Phone {
     await this.page.setChecked('#voice-processing', false); // it takes a pure tone for noise
     await this.page.press('#password', 'Enter');
     await this.awaitRegistration('registered');
+    if (this.options.ice !== 'relay') return;
+    // The page has asked the gateway for servers, and no call waits for the answer.
+    const answered = () => performance.getEntriesByType('resource').some((e) => e.name.endsWith('/ice-servers') && e.responseEnd > 0);
+    await this.page.waitForFunction(answered);
   }
 
   async unregister() {
