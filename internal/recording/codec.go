@@ -18,16 +18,22 @@ type codec struct {
 	rate int    // of the RTP timestamp
 	fmtp string
 
+	unknown bool // nobody here can read it
+	red     bool // it wraps another one
 	opus    bool
 	decoder func() Decoder // else of a sound
 	pcmRate int            // of what the decoder gives
 	video   func(fmtp string) unpacker
 }
 
-// codecOf tells how a format is recorded, nil if it is not: telephone-events, comfort noise, what is unknown.
+// codecOf tells how a format is recorded, nil if it has nothing to record: telephone-events, comfort noise, repairs.
 func (c *Config) codecOf(f offeranswer.Format) *codec {
 	made := &codec{name: strings.ToLower(f.Codec), rate: int(f.ClockRate), fmtp: f.FMTP, pcmRate: int(f.ClockRate)}
-	if made.rate < 1000 || made.rate > 192000 {
+	if made.name == "red" {
+		made.red = true
+		return made
+	}
+	if !f.CarriesMedia() {
 		return nil
 	}
 	switch made.name {
@@ -43,8 +49,7 @@ func (c *Config) codecOf(f offeranswer.Format) *codec {
 			made.decoder, made.pcmRate = c.Decoder(f)
 		}
 	}
-	if !made.opus && made.video == nil && (made.decoder == nil || made.pcmRate < 8000) {
-		return nil
-	}
+	sound := made.opus || made.decoder != nil && made.pcmRate >= 8000
+	made.unknown = !sound && made.video == nil || made.rate < 1000 || made.rate > 192000
 	return made
 }

@@ -22,7 +22,8 @@
 //
 // A call with Opus on both sides is not decoded. An Ogg packet then holds two Opus packets of mono streams, one of
 // each side (RFC 7845 channel mapping family 1, RFC 6716 appendix B). A call that changes its codec gets another file,
-// and the sidecar tells where on the time line each begins. Codecs that nobody here knows are not recorded.
+// and the sidecar tells where on the time line each begins. Codecs that nobody here knows are not
+// recorded, which the sidecar tells.
 //
 // # Time
 //

@@ -125,11 +125,31 @@ func (r *reel) receive(t *Tap, side offeranswer.Side, h *rtp.Header, c *codec, p
 		r.unsaid++
 		return
 	}
-	if t.video {
-		r.view(t).sides[side].add(h, c, payload, at)
+	if c != nil && c.unknown {
+		r.unread(c.name)
 		return
 	}
-	r.sound(t).sources[side].add(h, c, payload, at)
+	var s *source
+	if t.video {
+		s = &r.view(t).sides[side].source
+	} else {
+		s = &r.sound(t).sources[side]
+	}
+	if len(payload) == 0 {
+		s.skip(h)
+		return
+	}
+	s.add(h, c, payload, at)
+}
+
+// unread says once that a codec cannot be recorded.
+func (r *reel) unread(codec string) {
+	what := "not recorded: " + codec
+	if slices.ContainsFunc(r.events, func(e event) bool { return e.Event == what }) || len(r.events) == maxEvents {
+		return
+	}
+	r.note(what)
+	r.rec.logger.Warn("codec is not recorded", "codec", codec)
 }
 
 func (r *reel) sound(t *Tap) *sound {
@@ -182,7 +202,7 @@ func (r *reel) write(now, until time.Duration) error {
 		for side := range v.sides {
 			key := trackKey{stream: v.tap.stream, side: offeranswer.Side(side)}
 			v.sides[side].advance(now, until, func(p picture) {
-				key.codec = v.sides[side].codec.name
+				key.codec = v.sides[side].reading.name
 				r.screen().add(block{key, p})
 			})
 		}

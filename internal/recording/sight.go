@@ -17,8 +17,8 @@ type sight struct {
 	source
 	ask func() // for a key frame
 
-	codec    *codec
-	unpacker unpacker
+	reading  *codec
+	unpacker unpacker // of it
 	picture  []byte
 	position int64 // of the picture
 	begun    bool  // a packet was taken
@@ -57,17 +57,24 @@ type picture struct {
 }
 
 func (v *sight) take(q *queued, gap bool, now time.Duration, show func(picture)) {
-	if q.codec != v.codec {
-		v.codec, v.unpacker = q.codec, q.codec.video(q.codec.fmtp)
+	v.begun = true
+	if gap { // in what is under way, and perhaps in what comes
+		v.picture, v.broken, v.blind = nil, true, true
+		if v.unpacker != nil {
+			v.unpacker.reset()
+		}
+	}
+	if len(q.payload) == 0 {
+		return
+	}
+	if q.codec != v.reading {
+		v.reading, v.unpacker = q.codec, q.codec.video(q.codec.fmtp)
 		v.picture, v.blind = nil, true
 	}
 	if len(v.picture) > 0 && q.position != v.position {
-		v.finish(now, show) // the packet with the marker is lost
+		v.finish(now, show) // there was no marker
 	}
-	if gap {
-		v.broken, v.blind = true, true
-	}
-	v.begun, v.position = true, q.position
+	v.position = q.position
 	data, err := v.unpacker.unpack(q.payload)
 	if err != nil {
 		v.Malformed++
@@ -84,7 +91,7 @@ func (v *sight) take(q *queued, gap bool, now time.Duration, show func(picture))
 
 // finish shows the picture, if it is whole and can be decoded.
 func (v *sight) finish(now time.Duration, show func(picture)) {
-	p := picture{at: duration(v.position, int64(v.codec.rate)), data: v.picture}
+	p := picture{at: duration(v.position, int64(v.reading.rate)), data: v.picture}
 	broken := v.broken || len(p.data) == 0
 	v.picture, v.broken = nil, false
 	if !broken {

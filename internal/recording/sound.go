@@ -50,6 +50,9 @@ func (s *sound) advance(until time.Duration) error {
 		n := source.due(until)
 		for i := range source.queue[:n] {
 			q := &source.queue[i]
+			if len(q.payload) == 0 {
+				continue
+			}
 			var err error
 			if q.codec.opus {
 				err = s.toOpus().add(side, q.position, q.payload)

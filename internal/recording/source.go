@@ -31,13 +31,14 @@ type queued struct {
 	sequence int64 // extended
 	marker   bool
 	codec    *codec
-	payload  []byte
+	payload  []byte // none: it has only a place in the sequence
 }
 
 // source is what one side sends in one stream, put in order. Positions come from the RTP timestamps, which know
 // better than the network when something was said, and these are tied to the time of arrival.
 type source struct {
 	known     bool
+	codec     *codec // of the latest packet
 	ssrc      uint32
 	rate      int64
 	timestamp uint32 // of the latest packet
@@ -74,6 +75,7 @@ func (s *source) add(h *rtp.Header, c *codec, payload []byte, at time.Duration) 
 	if !slices.Contains(s.codecs, c.name) && len(s.codecs) < maxCodecs {
 		s.codecs = append(s.codecs, c.name)
 	}
+	s.codec = c
 	rate := int64(c.rate)
 	arrival := units(at, rate)
 	ahead := int64(int16(h.SequenceNumber - uint16(s.sequence)))
@@ -91,12 +93,34 @@ func (s *source) add(h *rtp.Header, c *codec, payload []byte, at time.Duration) 
 		}
 	}
 	q := queued{position: s.position, sequence: s.sequence, marker: h.Marker, codec: c, payload: payload}
-	if ahead <= 0 {
-		q.position += int64(int32(h.Timestamp - s.timestamp))
+	if ahead <= 0 { // overtaken: its time lies shortly before
+		back := int64(int32(h.Timestamp - s.timestamp))
+		if back > 0 || back < -10*rate {
+			s.Malformed++
+			return
+		}
+		q.position += back
 		q.sequence += ahead
 	}
 	if s.insert(q) && ahead < 0 && s.Lost > 0 {
 		s.Lost-- // it was counted when the one behind it came
+	}
+}
+
+// skip takes note of a packet that has nothing to record, but a place in the sequence: digits, comfort noise, repairs.
+// Otherwise it would look lost.
+func (s *source) skip(h *rtp.Header) {
+	ahead := int64(int16(h.SequenceNumber - uint16(s.sequence)))
+	if !s.known || h.SSRC != s.ssrc || ahead > maxDropout || ahead < -maxMisorder {
+		return
+	}
+	inserted := s.insert(queued{position: s.position, sequence: s.sequence + ahead, codec: s.codec})
+	switch {
+	case ahead > 0:
+		s.Lost += uint64(ahead - 1)
+		s.sequence += ahead
+	case inserted && s.Lost > 0:
+		s.Lost--
 	}
 }
 

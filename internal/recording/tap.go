@@ -50,7 +50,7 @@ func (t *Tap) SetFormats(side offeranswer.Side, formats []offeranswer.Format) {
 	}
 	for _, f := range formats {
 		c := t.rec.recorder.config.codecOf(f)
-		if c != nil && (c.video != nil) == t.video {
+		if c != nil && (c.unknown || c.red || (c.video != nil) == t.video) {
 			codecs[f.PayloadType&0x7f] = c
 		}
 	}

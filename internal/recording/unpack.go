@@ -12,6 +12,8 @@ import (
 type unpacker interface {
 	// unpack returns the octets that a payload adds to the picture under way. It is an error if it cannot be read.
 	unpack(payload []byte) ([]byte, error)
+	// reset forgets what began in payloads before: one was lost.
+	reset()
 	// look reads a whole picture: whether it decodes without others, and then what a container must know.
 	look(picture []byte) (shape, bool)
 }
@@ -36,6 +38,8 @@ type vp8 struct{ packet codecs.VP8Packet }
 
 func (v *vp8) unpack(payload []byte) ([]byte, error) { return v.packet.Unmarshal(payload) }
 
+func (v *vp8) reset() { v.packet = codecs.VP8Packet{} }
+
 // look reads the uncompressed data chunk (RFC 6386 §9.1).
 func (v *vp8) look(p []byte) (shape, bool) {
 	if len(p) < 10 || p[0]&1 != 0 || p[3] != 0x9d || p[4] != 0x01 || p[5] != 0x2a {
@@ -49,6 +53,8 @@ func (v *vp8) look(p []byte) (shape, bool) {
 type vp9 struct{ packet codecs.VP9Packet }
 
 func (v *vp9) unpack(payload []byte) ([]byte, error) { return v.packet.Unmarshal(payload) }
+
+func (v *vp9) reset() { v.packet = codecs.VP9Packet{} }
 
 // look reads the uncompressed header (VP9 bitstream specification §6.2).
 func (v *vp9) look(p []byte) (shape, bool) {
@@ -86,6 +92,8 @@ func (v *vp9) look(p []byte) (shape, bool) {
 type av1 struct{ packet codecs.AV1Depacketizer }
 
 func (v *av1) unpack(payload []byte) ([]byte, error) { return v.packet.Unmarshal(payload) }
+
+func (v *av1) reset() { v.packet = codecs.AV1Depacketizer{} }
 
 // look finds the sequence header, which stands before key frames (AV1 specification §7.5).
 func (v *av1) look(p []byte) (shape, bool) {
@@ -162,7 +170,8 @@ type h264 struct {
 
 // newH264 also takes the parameter sets that some phones write in the description alone.
 func newH264(fmtp string) unpacker {
-	h := &h264{packet: codecs.H264Packet{IsAVC: true}}
+	h := &h264{}
+	h.reset()
 	for parameter := range strings.SplitSeq(fmtp, ";") {
 		sets, ok := strings.CutPrefix(strings.TrimSpace(parameter), "sprop-parameter-sets=")
 		if !ok {
@@ -178,6 +187,8 @@ func newH264(fmtp string) unpacker {
 }
 
 func (h *h264) unpack(payload []byte) ([]byte, error) { return h.packet.Unmarshal(payload) }
+
+func (h *h264) reset() { h.packet = codecs.H264Packet{IsAVC: true} }
 
 // maxParameters is how long a parameter set may be to be kept.
 const maxParameters = 1024
