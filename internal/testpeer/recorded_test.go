@@ -68,6 +68,19 @@ func (c *call) talkFor(frequency float64, packets int) {
 	Eventually(c.p.t, 30*time.Second, "packets of the call", func() bool { return c.media.heard().packets >= before+packets })
 }
 
+// sizeOf is the size of the only file of a pattern; 0: there is none.
+func sizeOf(dir, pattern string) int64 {
+	found, _ := filepath.Glob(filepath.Join(dir, pattern))
+	if len(found) != 1 {
+		return 0
+	}
+	info, err := os.Stat(found[0])
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // wantMostly expects a tone in most pieces of a fifth of a second of a recording's middle: on a busy machine a peer may
 // lose time, which the recording fills with silence.
 func wantMostly(t *testing.T, what string, pcm []int16, frequency float64) {
@@ -160,9 +173,10 @@ func TestIntegrationRecordedBrowser(t *testing.T) {
 		User: "1002", Password: GatewayPassword("1002"), Registrar: g.PBXAddr(),
 		Domain: GatewayRealm, Tone: 500, Codecs: "opus/48000/2",
 	})
-	page := StartBrowser(t, pageOptions(g, BrowserOptions{"target": "1002", "hear": "500", "keys": "12#", "end": "remote"}), "call")
-	page.Await(t, "keys", 2*time.Minute)
+	page := StartBrowser(t, pageOptions(g, BrowserOptions{"target": "1002", "hear": "500", "end": "remote"}), "call")
+	page.Await(t, "heard", 2*time.Minute)
 	heardBy(t, phone, 1000)
+	Eventually(t, 30*time.Second, "some seconds of sound", func() bool { return sizeOf(dir, "*.ogg.part") > 60_000 })
 	phone.Command(t, "hangup", "")
 	page.Succeeds(t, time.Minute)
 	g.AwaitIdle(t, 30*time.Second)
@@ -174,6 +188,30 @@ func TestIntegrationRecordedBrowser(t *testing.T) {
 		left, right := decoded(t, filepath.Join(dir, told.Files[0].Name), "-c:a", decoder)
 		wantMostly(t, decoder+": Chromium, left", left, 1000)
 		wantMostly(t, decoder+": baresip, right", right, 500)
+	}
+}
+
+// TestIntegrationRecordedPictures records a page that shows itself to the echo: Chromium's camera, twice, and its voice.
+func TestIntegrationRecordedPictures(t *testing.T) {
+	config := NewGatewayConfig(t)
+	config.Auth = "registrar"
+	dir := recordingFolder(t, &config, "<record>all</record>")
+	g := StartGateway(t, config)
+	StartBrowser(t, pageOptions(g, nil), "camera").Succeeds(t, 2*time.Minute)
+	g.AwaitIdle(t, 30*time.Second)
+	found, err := filepath.Glob(filepath.Join(dir, "*.webm"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("got %v, %v, want pictures", found, err)
+	}
+	probe := string(tool(t, "ffprobe", "-v", "error", "-of", "csv=p=0", "-show_entries", "stream=codec_type,codec_name", found[0]))
+	if strings.Count(probe, "video") != 2 || strings.Count(probe, "opus,audio") != 1 {
+		t.Errorf("got tracks\n%swant two of pictures and one of sound", probe)
+	}
+	for _, track := range []string{"0:v:0", "0:v:1"} {
+		out := string(strictly(t, "-i", found[0], "-map", track, "-f", "framemd5", "-"))
+		if pictures := strings.Count(out, "\n0,"); pictures < 20 {
+			t.Errorf("track %s has %d pictures", track, pictures)
+		}
 	}
 }
 
