@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"webrtc2sip/breaker/dtmf"
 	"webrtc2sip/breaker/secure"
 	"webrtc2sip/breaker/webrtc"
 	"webrtc2sip/breaker/wire"
@@ -70,6 +71,19 @@ type Config struct {
 	// come for a call that is still ringing, if its answer was given early and
 	// the browser waits for the final one.
 	OnMediaLost func(call string, side offeranswer.Side, err error)
+	// OnDigit, if set, hears of a digit that from has pressed in RTP and that the
+	// other side does not take there, when it ends (RFC 4733), at most 20 a
+	// second. OnKeyframeWanted hears that a side is to be asked for a keyframe of
+	// its video that offers no RTCP feedback, at most once a second. Both are
+	// called on goroutines of their own, which Run waits for.
+	OnDigit          func(call string, from offeranswer.Side, d dtmf.Digit)
+	OnKeyframeWanted func(call string, side offeranswer.Side)
+	// DigitsInSignalling tells phones of digits by OnDigit alone, even those that
+	// take them in RTP.
+	DigitsInSignalling bool
+	// HistoryPackets are how many packets of video are kept, at least and at
+	// most, to be sent again. Zero: 100 and 400.
+	HistoryPackets [2]int
 	// Logger gets a few lines a call. Nil: none.
 	Logger *slog.Logger
 
@@ -144,6 +158,9 @@ func (c *Config) setDefaults() {
 		c.RTPPorts = [2]uint16{20000, 39999}
 	}
 	c.Workers = max(c.Workers, 1)
+	if c.HistoryPackets == [2]int{} {
+		c.HistoryPackets = [2]int{100, 400}
+	}
 	if c.filled == 0 {
 		c.filled = filled
 	}
@@ -374,15 +391,52 @@ func (b *Breaker) end(c *call) {
 // mediaLost tells the hook, on a goroutine of its own, since it is called from
 // within an endpoint that the hook may want to delete.
 func (b *Breaker) mediaLost(c *call, side offeranswer.Side, err error) {
-	if b.config.OnMediaLost == nil {
-		return
+	if hook := b.config.OnMediaLost; hook != nil {
+		b.tell(c, func() { hook(c.id, side, err) })
 	}
+}
+
+// digitPressed and keyframeWanted tell their hooks likewise, from the loop.
+func (b *Breaker) digitPressed(c *call, from offeranswer.Side, d dtmf.Digit) {
+	if hook := b.config.OnDigit; hook != nil {
+		b.tell(c, func() { hook(c.id, from, d) })
+	}
+}
+
+func (b *Breaker) keyframeWanted(c *call, side offeranswer.Side) {
+	if hook := b.config.OnKeyframeWanted; hook != nil {
+		b.tell(c, func() { hook(c.id, side) })
+	}
+}
+
+// tell calls a hook about a call that stands.
+func (b *Breaker) tell(c *call, hook func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || b.calls[c.id] != c {
-		return
+	if !b.closed && b.calls[c.id] == c {
+		b.hooks.Go(hook)
 	}
-	b.hooks.Go(func() { b.config.OnMediaLost(c.id, side, err) })
+}
+
+// Keyframe asks the other side of from for keyframes of its video, by
+// signalling's wish. It is false if that cannot be done in RTCP, and is to be
+// passed on in signalling. It may be called from any goroutine.
+func (b *Breaker) Keyframe(id string, from offeranswer.Side) bool {
+	b.mu.Lock()
+	c := b.calls[id]
+	b.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := false
+	for _, s := range c.streams() {
+		if t := &s.bridge.ends[from.Other()]; s.asks[from.Other()] {
+			asked = c.worker.wire.Do(func() { t.wantKeyframe(t.bridge.age()) }) == nil || asked
+		}
+	}
+	return asked
 }
 
 // Stats returns the counters of now.

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"webrtc2sip/breaker/dtmf"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -28,7 +29,7 @@ func newBridge(began time.Time, audio bool) *bridge {
 	for i := range b.ends {
 		b.ends[i].bridge, b.ends[i].side = b, offeranswer.Side(i)
 		b.ends[i].peer = &b.ends[1-i]
-		b.ends[i].out.ssrc = rand.Uint32()
+		b.ends[i].out.ssrc, b.ends[i].out.rtx = rand.Uint32(), rand.Uint32()
 		b.ends[i].out.talks = audio
 	}
 	return b
@@ -59,8 +60,11 @@ type terminal struct {
 	side offeranswer.Side
 	tap  Tap // nil: nobody records what comes from here
 
-	asked   bool // for a keyframe, askedAt
-	askedAt time.Duration
+	partner *partner               // of feedback about video; nil: none
+	keys    atomic.Pointer[keypad] // digits from the party; nil: none yet
+	keyed   keyQueue               // digits to the party
+	digit   func(dtmf.Digit)       // tells signalling of one from the party
+	signal  func()                 // asks the party for a keyframe in signalling
 
 	unwanted atomic.Uint64 // came, but was not agreed on: hold, unknown payload type, malformed
 }
@@ -72,6 +76,9 @@ type route struct {
 	// clockRates, in Hz, is indexed by those of the source.
 	payloadTypes [128]uint8
 	clockRates   [128]uint32
+	// events are the payload types of telephone-events.
+	events     [maxEventRoutes]eventRoute
+	eventCount int
 	// orientation is the header extension that passes, if both sides have it.
 	orientation extension
 }
@@ -98,6 +105,9 @@ func newRoute(open bool, types [128]uint8, sections ...*offeranswer.Media) *rout
 func (t *terminal) setRoute(r *route) {
 	if r.open && !t.route.open {
 		t.peer.out.realign = true
+		if t.partner != nil {
+			t.partner.keyframes.Want()
+		}
 	}
 	t.route = *r
 }
@@ -112,15 +122,28 @@ func (t *terminal) ReceiveRTP(p []byte) {
 	}
 	at := t.bridge.age()
 	t.in.hear(at)
+	if p, ok = t.unwrap(p, &h); !ok {
+		return
+	}
 	size, clockRate := len(p)-h.length, t.route.clockRates[h.payloadType&0x7f]
-	to := t.route.payloadTypes[h.payloadType]
-	if to == offeranswer.NoPayload || clockRate == 0 {
+	to, event := t.route.payloadTypes[h.payloadType], t.route.event(h.payloadType)
+	if to == offeranswer.NoPayload && event == nil || clockRate == 0 {
 		t.unwanted.Add(1)
 		return
 	}
-	t.in.packet(&h, size, at, clockRate)
+	if !h.repeated {
+		t.in.packet(&h, size, at, clockRate)
+	}
 	if !t.route.open || t.peer.endpoint == nil {
 		t.unwanted.Add(1) // on hold, and yet it speaks, as most phones do
+		return
+	}
+	if t.partner != nil {
+		t.partner.received(&h, p[h.length:], at)
+		defer t.ask(at)
+	}
+	if !t.passes(event, &h, p[h.length:], at) {
+		t.peer.out.skip(&h)
 		return
 	}
 	h.payloadType = to
@@ -131,13 +154,28 @@ func (t *terminal) ReceiveRTP(p []byte) {
 		t.tap.Packet(t.side, at, p)
 	}
 	t.peer.out.count(size)
+	t.peer.send(t.rewrite(&h, p), h.sequence, at)
+}
+
+// passes takes digits out of the packets, and tells whether one is to go on.
+func (t *terminal) passes(event *eventRoute, h *header, payload []byte, at time.Duration) bool {
+	if event != nil {
+		return t.press(event, h, payload, at)
+	}
+	if k := t.keys.Load(); k != nil {
+		t.released(k, at)
+	}
+	return !t.peer.out.keying
+}
+
+// rewrite puts the header of the other side before a packet.
+func (t *terminal) rewrite(h *header, p []byte) []byte {
 	if t.route.orientation.from != 0 && t.route.orientation.to != 0 && p[0]&0x10 != 0 {
 		if value, ok := findExtension(p, t.route.orientation.from); ok && len(value) == 1 {
-			t.peer.endpoint.SendRTP(h.putWith(p, t.route.orientation.to, value[0]))
-			return
+			return h.putWith(p, t.route.orientation.to, value[0])
 		}
 	}
-	t.peer.endpoint.SendRTP(h.put(p))
+	return h.put(p)
 }
 
 // ReceiveRTCP implements the Sink: reports are read, and end here.

@@ -2,9 +2,11 @@ package breaker
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"webrtc2sip/breaker/feedback"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -20,12 +22,14 @@ const maxSources = 32
 type demux struct {
 	age func() time.Duration
 	sources
-	last    source        // of the packet before
+	last    source // of the packet before
+	arrived feedback.TransportCC
+	scratch []byte        // for its messages
 	unknown atomic.Uint64 // packets of no stream
 }
 
-// source is an SSRC and where its packets go; to is nil for layers of simulcast
-// and repetitions, which nobody asked for.
+// source is an SSRC and where its packets go; to is nil for layers of simulcast,
+// which nobody asked for.
 type source struct {
 	ssrc uint32
 	to   *terminal
@@ -38,6 +42,8 @@ type sources struct {
 	streams [offeranswer.MaxStreams]member
 	n       int
 	midID   uint8 // of the header extension, 0: none
+	// transportCC is that of the number that each packet of the transport has.
+	transportCC uint8
 
 	known  [maxSources]source
 	filled int // of known
@@ -61,8 +67,17 @@ func (s *sources) add(to *terminal, mid string, midID uint8, m *offeranswer.Medi
 	}
 	secondary := make(map[uint32]bool)
 	for _, g := range m.SSRCGroups {
-		for _, id := range g.IDs[1:] {
-			secondary[id] = true
+		if !strings.EqualFold(g.Semantics, "FID") {
+			for _, id := range g.IDs[1:] {
+				secondary[id] = true
+			}
+		}
+	}
+	for _, g := range m.SSRCGroups { // retransmissions are understood, those of layers go with them
+		if strings.EqualFold(g.Semantics, "FID") && secondary[g.IDs[0]] {
+			for _, id := range g.IDs[1:] {
+				secondary[id] = true
+			}
 		}
 	}
 	for _, described := range m.SSRCs {
@@ -126,6 +141,9 @@ func (s *sources) learn(ssrc uint32, to *terminal) {
 
 // ReceiveRTP implements webrtc.Sink.
 func (d *demux) ReceiveRTP(p []byte) {
+	if d.transportCC != 0 {
+		d.note(p)
+	}
 	if d.only != nil {
 		d.only.ReceiveRTP(p)
 		return
@@ -143,6 +161,28 @@ func (d *demux) ReceiveRTP(p []byte) {
 		return
 	}
 	d.last.to.ReceiveRTP(p)
+}
+
+// note keeps when a packet came, and tells the browser now and then.
+func (d *demux) note(p []byte) {
+	if _, ok := parseRTP(p); !ok {
+		return
+	}
+	number, ok := findExtension(p, d.transportCC)
+	if !ok || len(number) != 2 {
+		return
+	}
+	at := d.age()
+	d.arrived.Receive(binary.BigEndian.Uint16(number), at)
+	first := d.streams[0].to
+	if !d.arrived.Due(at) || first == nil || first.endpoint == nil {
+		return
+	}
+	if d.scratch == nil {
+		d.scratch = make([]byte, 0, scratchLen)
+	}
+	m := feedback.AppendReceiverReport(d.scratch[:0], first.out.ssrc)
+	first.endpoint.SendRTCP(d.arrived.Append(m, first.out.ssrc, binary.BigEndian.Uint32(p[8:]), at))
 }
 
 // stream finds the stream of a packet, nil if there is none.
@@ -179,7 +219,7 @@ func (d *demux) byMid(p []byte) *terminal {
 func (d *demux) byPayloadType(pt uint8) *terminal {
 	var to *terminal
 	for _, m := range d.streams[:d.n] {
-		if m.to.route.payloadTypes[pt] == offeranswer.NoPayload {
+		if !m.to.knows(pt) {
 			continue
 		}
 		if to != nil {

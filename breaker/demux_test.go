@@ -109,15 +109,16 @@ func TestDemux(t *testing.T) {
 	g.expect(t, "described anew", g.packet(21, 96, ""), 1)
 }
 
-// Layers of old simulcast and repetitions nobody asked for are no stream's.
+// Layers of old simulcast are no stream's, nor are their repetitions.
 func TestDemuxTakesOneLayer(t *testing.T) {
-	m := section("v", 96, 1, 2, 3, 4)
-	m.SSRCGroups = []offeranswer.SSRCGroup{{Semantics: "SIM", IDs: []uint32{1, 2, 3}}, {Semantics: "FID", IDs: []uint32{1, 4}}}
+	m := section("v", 96, 1, 2, 3, 4, 5)
+	m.SSRCGroups = []offeranswer.SSRCGroup{{Semantics: "SIM", IDs: []uint32{1, 2, 3}}, {Semantics: "FID", IDs: []uint32{1, 4}}, {Semantics: "FID", IDs: []uint32{2, 5}}}
 	g := newGroup(m)
 	g.expect(t, "first layer", g.packet(1, 96, ""), 0)
-	for _, ssrc := range []uint32{2, 3, 4} {
+	for _, ssrc := range []uint32{2, 3, 5} {
 		g.expect(t, "another", g.packet(ssrc, 96, ""), -1)
 	}
+	g.expect(t, "repetitions of the first layer", g.packet(4, 96, ""), 0)
 	g.expect(t, "not described", g.packet(9, 96, ""), 0)
 }
 

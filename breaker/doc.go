@@ -43,6 +43,16 @@
 // for all streams of a party, so that sound and pictures stay together. A request
 // for a keyframe is passed on as one of ours, once a second.
 //
+// Video has a partner at each end besides, see the type of that name: NACKs are
+// answered from a history, by RTX where the party has it, what is missing is
+// asked for, and so are keyframes: when a stream begins, when its source changes,
+// when the receiver asks, when something is lost for good. Browsers are told what
+// the other side can take (REMB) and what has arrived (transport-cc).
+//
+// Digits go through a keypad at each end: at most twenty a second, each once
+// whether it comes in RTP, in INFO or in both, and in the form that the other
+// side takes.
+//
 // # Addresses
 //
 // Each side has the address family that it has: a browser on IPv6 talks to a

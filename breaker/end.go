@@ -52,7 +52,8 @@ func (e *end) transport(streams []*stream, phone func(*line) *legacy.Endpoint) o
 		t.Address = t.Candidates[0].Address.Addr()
 	}
 	for i, s := range streams {
-		line := offeranswer.Line{SSRC: s.bridge.ends[e.side].out.ssrc, Track: s.track}
+		out := &s.bridge.ends[e.side].out
+		line := offeranswer.Line{SSRC: out.ssrc, RTX: out.rtx, Track: s.track}
 		if e.web != nil {
 			line.Address, line.Port = t.Address, t.Candidates[0].Address.Port()
 		} else {

@@ -81,6 +81,9 @@ func (a *agreement) sources(side offeranswer.Side) *sources {
 		// Of our descriptions those of this side have its own numbers.
 		ours := a.ours(k, side)
 		s.add(&stream.bridge.ends[side], ours.Mid, ours.ExtensionID(offeranswer.ExtensionMID), m)
+		if id := ours.ExtensionID(offeranswer.ExtensionTransportCC); id != 0 && m.ExtensionID(offeranswer.ExtensionTransportCC) != 0 {
+			s.transportCC = id
+		}
 	}
 	return s
 }
@@ -94,6 +97,7 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	s, p := a.streams[k], a.Places[k]
 	offerer, answerer := &s.bridge.ends[a.offerer], &s.bridge.ends[a.offerer.Other()]
 	if !a.accepted[k] {
+		s.refuse()
 		return c.worker.wire.Do(func() { offerer.route.open, answerer.route.open = false, false })
 	}
 	offered, sent, answered := &a.Offer.Media[p.Offered], &a.Sent.Media[p.Sent], &a.answer.Media[p.Sent]
@@ -106,14 +110,73 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	s.codec = codecName(offered, answered, &types)
 	s.formats[a.offerer] = offered.Formats
 	s.formats[a.offerer.Other()] = append(slices.Clip(answered.Formats), sent.Formats...) // where they differ, ours count
+	c.agreeDigits(a, k, forth, back)
+	terms := c.agreeFeedback(a, k)
 	if err := c.worker.wire.Do(func() {
+		for side, t := range terms {
+			if t != nil {
+				s.bridge.ends[side].setTerms(t, c.breaker.config.HistoryPackets)
+			}
+		}
 		offerer.setRoute(forth)
 		answerer.setRoute(back)
-		offerer.out.realign = offerer.out.realign || moved
+		if moved {
+			offerer.out.realign = true
+			if offerer.partner != nil {
+				offerer.partner.keyframes.Want() // whoever sees it now has seen nothing before
+			}
+		}
 	}); err != nil || c.taps == nil {
 		return err
 	}
 	return c.tap(s)
+}
+
+// agreeDigits completes the routes with the telephone-events, and notes which
+// each side takes.
+func (c *call) agreeDigits(a *agreement, k int, forth, back *route) {
+	s := a.streams[k]
+	for side := range c.ends {
+		from, r := offeranswer.Side(side), forth
+		if from != a.offerer {
+			r = back
+		}
+		ours, theirs, other := a.ours(k, from), a.section(k, from), a.section(k, from.Other())
+		r.addEvents(ours, theirs, other, c.breaker.config.DigitsInSignalling && c.ends[from.Other()].web == nil)
+		s.events[side] = offeranswer.Format{PayloadType: offeranswer.NoPayload}
+		media := mediaRate(theirs, ours)
+		for _, f := range theirs.Formats {
+			if f.IsTelephoneEvent() && has(ours, f) && (s.events[side].PayloadType == offeranswer.NoPayload || f.ClockRate == media) {
+				s.events[side] = f
+			}
+		}
+	}
+}
+
+// mediaRate is the clock rate of the first format that both sections have and
+// that carries media.
+func mediaRate(m, ours *offeranswer.Media) uint32 {
+	for _, f := range m.Formats {
+		if f.CarriesMedia() && has(ours, f) {
+			return f.ClockRate
+		}
+	}
+	return 0
+}
+
+// agreeFeedback returns what the two sides of a video stream can do; nil for
+// sound.
+func (c *call) agreeFeedback(a *agreement, k int) (out [2]*terms) {
+	s := a.streams[k]
+	if s.kind != "video" {
+		return out
+	}
+	for side := range out {
+		at := offeranswer.Side(side)
+		out[side] = newTerms(a.ours(k, at), a.section(k, at), a.section(k, at.Other()))
+		s.asks[side] = c.ends[side].web != nil || out[side].pli || out[side].fir
+	}
+	return out
 }
 
 // codecName is the codec of the answer's first format that carries media.

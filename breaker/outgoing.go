@@ -12,7 +12,9 @@ const (
 	maxDropout  = 3000
 	maxMisorder = 100
 	// lateWindow is how many numbers back a late packet may still go out.
-	lateWindow = 64
+	// A retransmission of video comes a few round trips late: repeatWindow.
+	lateWindow   = 64
+	repeatWindow = 256
 	// staleSource is for how long after a change of source late packets of the
 	// former one are dropped, instead of taken for another change.
 	staleSource = 300 * time.Millisecond
@@ -27,21 +29,23 @@ const (
 // for the counters.
 type outgoing struct {
 	ssrc  uint32
-	talks bool // audio: the marker begins a talkspurt; in video it ends a picture
+	rtx   uint32 // SSRC of the retransmissions of it
+	talks bool   // audio: the marker begins a talkspurt; in video it ends a picture
 
 	started bool
 	source  uint32 // SSRC of the packets now forwarded
 	former  uint32
 	changed time.Duration
 	realign bool // the next packet starts a new piece, whoever it is from
+	keying  bool // digits of ours take the place of what comes
 
 	sequenceOffset  uint16
 	timestampOffset uint32
 
-	highestIn    uint16 // of source
-	highest      uint16 // sent
-	sentBits     uint64 // bit n: highest-n was sent
-	timestamp    uint32 // of highest
+	highestIn    uint16                    // of source
+	highest      uint16                    // sent
+	sentBits     [repeatWindow / 64]uint64 // of the last numbers, modulo its length
+	timestamp    uint32                    // of highest
 	highestAt    time.Duration
 	packets      atomic.Uint32 // as sender reports count: modulo 2^32
 	octets       atomic.Uint32
@@ -57,6 +61,9 @@ type outgoing struct {
 func (o *outgoing) next(h *header, at time.Duration, clockRate uint32) bool {
 	ahead := int16(h.sequence - o.highestIn)
 	switch {
+	case h.repeated && (!o.started || h.ssrc != o.source || o.realign || ahead > 0):
+		return false // of another piece of the stream
+	case h.repeated:
 	case !o.started:
 		o.start(h)
 	case h.ssrc != o.source:
@@ -70,7 +77,11 @@ func (o *outgoing) next(h *header, at time.Duration, clockRate uint32) bool {
 		o.splice(h, at, clockRate)
 	}
 	sequence, timestamp := h.sequence+o.sequenceOffset, h.timestamp+o.timestampOffset
-	if !o.unsent(sequence) {
+	window := lateWindow
+	if h.repeated {
+		window = repeatWindow
+	}
+	if !o.unsent(sequence, window) {
 		o.droppedStale.Add(1)
 		return false
 	}
@@ -109,19 +120,54 @@ func (o *outgoing) splice(h *header, at time.Duration, clockRate uint32) {
 	o.synced.Store(0)
 }
 
-// unsent marks a sequence number as sent, unless it was or is too old to tell.
-func (o *outgoing) unsent(sequence uint16) bool {
-	switch ahead := int16(sequence - o.highest); {
-	case ahead > 0:
-		o.sentBits = o.sentBits<<uint(ahead) | 1 // all zero beyond 63
+// unsent marks a sequence number as sent, unless it was or is older than a
+// window.
+func (o *outgoing) unsent(sequence uint16, window int) bool {
+	ahead := int(int16(sequence - o.highest))
+	word, bit := &o.sentBits[sequence%repeatWindow/64], uint64(1)<<(sequence%64)
+	switch {
+	case ahead >= repeatWindow:
+		clear(o.sentBits[:])
 		o.highest = sequence
-		return true
-	case -ahead >= lateWindow || o.sentBits&(1<<uint(-ahead)) != 0:
+	case ahead > 0:
+		for n := o.highest + 1; n != sequence; n++ { // lost so far
+			o.sentBits[n%repeatWindow/64] &^= 1 << (n % 64)
+		}
+		o.highest = sequence
+	case -ahead >= window || *word&bit != 0:
 		return false
-	default:
-		o.sentBits |= 1 << uint(-ahead)
-		return true
 	}
+	*word |= bit
+	return true
+}
+
+// insert takes the next sequence number for a packet of ours; those of the
+// source come behind it.
+func (o *outgoing) insert() uint16 {
+	if !o.started {
+		o.started, o.realign = true, true
+		o.highest, o.timestamp = randomSequence(), rand.Uint32()
+	}
+	sequence := o.highest + 1
+	o.unsent(sequence, lateWindow)
+	o.sequenceOffset++
+	return sequence
+}
+
+// skip leaves a packet of the source out, and no gap where it was.
+func (o *outgoing) skip(h *header) {
+	if o.started && h.ssrc == o.source && h.sequence == o.highestIn+1 {
+		o.highestIn = h.sequence
+		o.sequenceOffset--
+	}
+}
+
+// now is the timestamp of a packet that would be sent now.
+func (o *outgoing) now(at time.Duration) uint32 {
+	if o.position.Load() == 0 {
+		return o.timestamp
+	}
+	return extrapolate(o.position.Load(), o.clockRate.Load(), at)
 }
 
 // count adds a packet that went out; size is that of its payload.

@@ -111,7 +111,7 @@ func (c *call) askKeyframe(stream int, side offeranswer.Side) {
 	for _, s := range c.streams() {
 		if s.kind == "video" && s.sections[offeranswer.Caller] == stream {
 			t := &s.bridge.ends[side]
-			_ = c.worker.wire.Do(func() { t.askKeyframe(c.age()) })
+			_ = c.worker.wire.Do(func() { t.wantKeyframe(c.age()) })
 		}
 	}
 }

@@ -9,10 +9,11 @@ import (
 
 // RTCP packet types, RFC 3550 §12.1.
 const (
-	rtcpSenderReport    = 200
-	rtcpReceiverReport  = 201
-	rtcpPayloadFeedback = 206 // RFC 4585 §6.1
-	reportBlockLen      = 24
+	rtcpSenderReport      = 200
+	rtcpReceiverReport    = 201
+	rtcpTransportFeedback = 205 // RFC 4585 §6.1
+	rtcpPayloadFeedback   = 206
+	reportBlockLen        = 24
 )
 
 // reportSpare is the room that SRTCP needs behind a report of ours.
@@ -25,8 +26,7 @@ type reportReader interface {
 	byOurs(ssrc uint32) *terminal
 }
 
-// readRTCP takes the statistics and the requests for keyframes out of a compound
-// packet that an endpoint has received. Everything else in it, BYE above all,
+// readRTCP takes the statistics, and what is asked for, out of a compound packet that an endpoint has received. Everything else in it, BYE above all,
 // has no effect: on the plain side anybody on the path can write one, and calls
 // end by signalling. p is foreign; nothing outside it is read, and nothing kept.
 func readRTCP(p []byte, of reportReader, at time.Duration, now time.Time) {
@@ -41,7 +41,7 @@ func readRTCP(p []byte, of reportReader, at time.Duration, now time.Time) {
 		switch p[1] {
 		case rtcpSenderReport, rtcpReceiverReport:
 			readReport(p[:size], of, at, now)
-		case rtcpPayloadFeedback:
+		case rtcpTransportFeedback, rtcpPayloadFeedback:
 			readFeedback(p[:size], of, at)
 		}
 		p = p[size:]
@@ -62,6 +62,9 @@ func readReport(p []byte, of reportReader, at time.Duration, now time.Time) {
 	for n := int(p[0] & 0x1f); n > 0 && len(blocks) >= reportBlockLen; n-- {
 		if t := of.byOurs(binary.BigEndian.Uint32(blocks)); t != nil {
 			t.in.readBlock(blocks[:reportBlockLen], now)
+			if t.peer != nil && t.peer.partner != nil {
+				t.peer.partner.bandwidth.Report(blocks[4], at)
+			}
 		}
 		blocks = blocks[reportBlockLen:]
 	}
@@ -71,6 +74,9 @@ func readReport(p []byte, of reportReader, at time.Duration, now time.Time) {
 // source's timestamps mean, for the reports on the stream that they go into.
 func (t *terminal) senderReport(p []byte, at time.Duration) {
 	source, ntp := binary.BigEndian.Uint32(p[4:]), binary.BigEndian.Uint64(p[8:])
+	if t.partner != nil && source != t.in.ssrc.Load() {
+		return // of its retransmissions
+	}
 	t.in.lastSR.Store(uint64(uint32(ntp>>16))<<32 | uint64(fixed32(at)))
 	t.in.lastSROf.Store(source)
 	if t.clock == nil || t.peer == nil || ntp == 0 { // a source without a clock says 0

@@ -12,6 +12,8 @@ type header struct {
 	timestamp   uint32
 	ssrc        uint32
 	length      int // with CSRC list and extension
+	// repeated tells that it came in a retransmission, see partner.
+	repeated bool
 }
 
 // parseRTP reads the header of p. ok is false where a length in the packet

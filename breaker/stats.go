@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"webrtc2sip/breaker/feedback"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -47,6 +48,9 @@ type SideStats struct {
 	TheirLost   int64
 	TheirJitter time.Duration
 	RoundTrip   time.Duration
+	// MOS is how what that side says sounds, as far as the network goes: 1 to 4.5
+	// by the E-model (ITU-T G.107). Zero for video, and before anything came.
+	MOS float64
 	// Unwanted came from the right source, but during a hold, with a payload
 	// type nobody agreed on, or malformed.
 	Unwanted uint64
@@ -103,7 +107,19 @@ func (c *call) stats(s *stream, side offeranswer.Side) SideStats {
 		n.Profile = e.profile
 		n.Local, n.Remote = e.path(s)
 	}
+	n.MOS = n.quality(s.codec)
 	return n
+}
+
+// quality is the MOS of sound of a codec.
+func (n *SideStats) quality(codec string) float64 {
+	if n.Received == 0 {
+		return 0
+	}
+	lost := float64(max(n.Lost, 0))
+	return feedback.Voice{
+		Codec: codec, Lost: lost / (lost + float64(n.Received)), RoundTrip: n.RoundTrip, Jitter: n.Jitter,
+	}.MOS()
 }
 
 // Idle returns for how long neither side of a call has sent RTP or RTCP that its

@@ -76,7 +76,10 @@ func TestCallStats(t *testing.T) {
 			Received: 9, Octets: 9 * 21, Lost: 1,
 		},
 	}}}}
-	measured := cmpopts.IgnoreFields(SideStats{}, "Jitter", "RoundTrip")
+	if mos := stats.Streams[0].Sides[offeranswer.Callee].MOS; mos < 1 || mos > 3.5 {
+		t.Errorf("MOS %v with a tenth of all lost", mos)
+	}
+	measured := cmpopts.IgnoreFields(SideStats{}, "Jitter", "RoundTrip", "MOS")
 	if diff := cmp.Diff(want, stats, measured, cmpopts.IgnoreFields(CallStats{}, "Age"), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

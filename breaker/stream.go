@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"slices"
 
+	"webrtc2sip/breaker/dtmf"
 	"webrtc2sip/breaker/legacy"
 	"webrtc2sip/breaker/wire"
 	"webrtc2sip/internal/offeranswer"
@@ -24,6 +26,8 @@ type stream struct {
 
 	// formats are what each side sends, under its own payload types.
 	formats [2][]offeranswer.Format
+	events  [2]offeranswer.Format // telephone-event that each side takes; NoPayload: none
+	asks    [2]bool               // each side can be asked for a keyframe in RTCP
 
 	codec string // the first of those last agreed on, "" if the stream was always refused
 
@@ -91,9 +95,21 @@ func (c *call) newStream(sections [2]int, kind string) *stream {
 	}
 	s.bridge = newBridge(c.began, kind == "audio")
 	for side := range s.bridge.ends {
-		s.bridge.ends[side].clock = &c.clocks[side]
+		t := &s.bridge.ends[side]
+		t.clock = &c.clocks[side]
+		t.digit = func(d dtmf.Digit) { c.breaker.digitPressed(c, offeranswer.Side(side), d) }
+		t.signal = func() { c.breaker.keyframeWanted(c, offeranswer.Side(side)) }
 	}
+	s.refuse()
 	return s
+}
+
+// refuse forgets what the sides can do: nothing is agreed on.
+func (s *stream) refuse() {
+	s.asks = [2]bool{}
+	for side := range s.events {
+		s.events[side] = offeranswer.Format{PayloadType: offeranswer.NoPayload}
+	}
 }
 
 func (c *call) hasTrack(name string) bool {
@@ -285,7 +301,7 @@ func (c *call) sideSummary(s *stream, side offeranswer.Side) slog.Attr {
 	n := s.bridge.ends[side].stats()
 	return slog.Group(side.String(),
 		"received", n.Received, "sent", n.Sent, "lost", n.Lost,
-		"jitter", n.Jitter,
+		"jitter", n.Jitter, "mos", math.Round(10*n.quality(s.codec))/10,
 		"their_lost", n.TheirLost, "their_jitter", n.TheirJitter, "round_trip", n.RoundTrip, "rejected", c.rejected(s, side))
 }
 

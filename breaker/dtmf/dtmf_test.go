@@ -80,7 +80,7 @@ func TestReader(t *testing.T) {
 		{"one", five, 8000, "+5 -5/100ms"},
 		{"two", append(append([]packet{}, five...), six...), 8000, "+5 -5/100ms +6 -6/100ms"},
 		{"the same key twice", append(append([]packet{}, five...), press(200*ms, 3000, 5)...), 8000, "+5 -5/100ms +5 -5/100ms"},
-		{"only the last end arrives", five[6:], 8000, "-5/100ms +5"},
+		{"only the last end arrives", five[6:], 8000, "+5 idle 5/100ms"},
 		{"the ends are lost", five[:4], 8000, "+5 idle 5/80ms"},
 		{"the ends are lost, then another", append(append([]packet{}, five[:4]...), six...), 8000, "+5 -5/80ms +6 -6/100ms"},
 		{"late ones of the key before", append(append(append([]packet{}, five...), six[:3]...), append(five[5:], six[3:]...)...), 8000, "+5 -5/100ms +6 -6/100ms"},

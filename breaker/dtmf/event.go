@@ -53,6 +53,10 @@ func eventOf(name byte) (event uint8, ok bool) {
 	return 0, false
 }
 
+// IsDigit tells whether the payload of a telephone-event is of a digit: others
+// (flash, ringing, tones of modems) are nothing to count or to turn into INFO.
+func IsDigit(payload []byte) bool { return len(payload) >= PayloadLen && payload[0] <= lastDigit }
+
 // payload is the contents of one packet.
 type payload struct {
 	event    uint8

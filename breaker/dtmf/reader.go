@@ -31,7 +31,7 @@ type Seen struct {
 	// duration not known yet.
 	Begins bool
 	// Ended is the event that is over with the packet, where Ends is set: the
-	// packet has its end, or belongs to the next one.
+	// packet has its end; or, together with Begins, the event before.
 	Ends         bool
 	Digit, Ended Digit
 }
@@ -59,9 +59,8 @@ func (r *Reader) Packet(p []byte, timestamp, rate uint32, at time.Duration) (see
 		seen.Begins, seen.Digit = true, Digit{Event: e.event}
 	}
 	r.heard = at
-	// Where two digits end with one packet, because all ends of the first were
-	// lost, the second is told by the repetitions of its end, or by Idle.
-	if !seen.Ends && (e.end || at-r.began >= endless) {
+	// An end that comes first is told by its repetitions, or by Idle.
+	if !seen.Begins && (e.end || at-r.began >= endless) {
 		seen.Ended, seen.Ends = r.finish()
 	}
 	return seen, seen.Begins || seen.Ends

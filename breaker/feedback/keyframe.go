@@ -33,6 +33,9 @@ func (k *Keyframes) Want() { k.wanted, k.requests = true, 0 }
 // Came notes that one came. Needed is what comes after it, if anything.
 func (k *Keyframes) Came() { k.wanted = false }
 
+// Wanted tells whether one is needed and has not come.
+func (k *Keyframes) Wanted() bool { return k.wanted }
+
 // Due tells whether to send a request now; the caller does, and will be told
 // again a second later unless the keyframe has come, ten times.
 func (k *Keyframes) Due(at time.Duration) bool {
@@ -53,24 +56,20 @@ func (k *Keyframes) Due(at time.Duration) bool {
 // (RFC 5104 §4.3.1.2).
 func (k *Keyframes) Sequence() uint8 { return k.sequence }
 
-// WantsKeyframe tells whether m asks for a keyframe of the stream ssrc: by PLI
-// (RFC 4585 §6.3.1), or FIR, which names its streams in its entries (RFC 5104
-// §4.3.1).
-func (m *Message) WantsKeyframe(ssrc uint32) bool {
-	if m.Type != PayloadFeedback {
-		return false
-	}
-	switch m.Format {
-	case formatPLI:
-		return m.Media == ssrc
-	case formatFIR:
-		for b := m.Body; len(b) >= 8; b = b[8:] {
-			if binary.BigEndian.Uint32(b) == ssrc {
-				return true
-			}
+// AppendKeyframeStreams appends the SSRCs of the streams of which m asks for a
+// keyframe, as many as dst has capacity for: by PLI (RFC 4585 §6.3.1), or by FIR,
+// which names its streams in its entries (RFC 5104 §4.3.1).
+func (m *Message) AppendKeyframeStreams(dst []uint32) []uint32 {
+	switch {
+	case m.Type != PayloadFeedback || len(dst) == cap(dst):
+	case m.Format == formatPLI:
+		dst = append(dst, m.Media)
+	case m.Format == formatFIR:
+		for b := m.Body; len(b) >= 8 && len(dst) < cap(dst); b = b[8:] {
+			dst = append(dst, binary.BigEndian.Uint32(b))
 		}
 	}
-	return false
+	return dst
 }
 
 // AppendPLI appends a Picture Loss Indication about the stream media.

@@ -128,16 +128,25 @@ func TestNACK(t *testing.T) {
 	}
 }
 
-func TestWantsKeyframe(t *testing.T) {
-	one, _, _ := Next(AppendPLI(nil, us, them))
-	two, _, _ := Next(AppendFIR(nil, us, them, 1))
-	three, _, _ := Next(AppendREMB(nil, us, 1, them))
-	four, _, _ := Next(AppendNACK(nil, us, them, []uint16{1}))
-	if !one.WantsKeyframe(them) || !two.WantsKeyframe(them) {
-		t.Error("a request was not seen")
+func TestKeyframeStreams(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		p    []byte
+		want []uint32
+	}{
+		{"PLI", AppendPLI(nil, us, them), []uint32{them}},
+		{"FIR", AppendFIR(nil, us, them, 1), []uint32{them}},
+		{"REMB", AppendREMB(nil, us, 1, them), nil},
+		{"NACK", AppendNACK(nil, us, them, []uint16{1}), nil},
+	} {
+		m, _, _ := Next(tt.p)
+		if got := m.AppendKeyframeStreams(make([]uint32, 0, 4)); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %x, want %x", tt.name, got, tt.want)
+		}
 	}
-	if one.WantsKeyframe(us) || two.WantsKeyframe(us) || three.WantsKeyframe(them) || four.WantsKeyframe(them) {
-		t.Error("a request was seen where there is none")
+	many := Message{Type: PayloadFeedback, Format: formatFIR, Body: make([]byte, 800)}
+	if got := many.AppendKeyframeStreams(make([]uint32, 0, 4)); len(got) != 4 {
+		t.Errorf("%d streams in room for 4", len(got))
 	}
 }
 
@@ -217,7 +226,7 @@ func FuzzNext(f *testing.F) {
 			if m.IsNACK() && len(m.AppendLost(lost[:0])) > len(lost) {
 				t.Error("more lost packets than room")
 			}
-			m.WantsKeyframe(them)
+			m.AppendKeyframeStreams(make([]uint32, 0, 4))
 			m.REMB()
 			m.TMMBR(them)
 			if len(rest) >= len(p) {

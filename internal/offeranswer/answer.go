@@ -135,8 +135,11 @@ func (t *Transport) answerSection(offered *Media, a answered, k int) (Media, err
 	m.Direction = a.section.Direction.Limit(offered.Direction)
 	m.RTCPReducedSize = t.Profile == WebRTC && offered.RTCPReducedSize
 	for _, p := range a.pairs {
-		m.Formats = append(m.Formats, p.offered.answered(p.answered))
+		if m.format(p.offered.PayloadType) == nil { // else digits at two clock rates, of which the offerer has one
+			m.Formats = append(m.Formats, p.offered.answered(p.answered))
+		}
 	}
+	t.answerOwn(&m, offered, t.Lines[k])
 	m.answerFeedback(offered)
 	m.answerExtensions(offered, a.section)
 	return m, nil

@@ -92,12 +92,13 @@ type pair struct{ offered, sent, answered Format }
 func pairSections(offered, sent, answer *Media) []pair {
 	carried := carriedFormats(offered.Formats)
 	pairs := make([]pair, 0, len(answer.Formats))
-	for _, m := range matchFormats(sent.Formats, answer.Formats) {
+	matches := matchFormats(sent.Formats, answer.Formats)
+	for _, m := range matches {
 		if m.offered < len(carried) {
 			pairs = append(pairs, pair{carried[m.offered], sent.Formats[m.offered], answer.Formats[m.answered]})
 		}
 	}
-	return pairs
+	return pairEvents(pairs, carried, sent, answer, matches)
 }
 
 // match is a format of an offer with its counterpart in the answer, as indexes.

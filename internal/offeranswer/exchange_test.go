@@ -100,8 +100,8 @@ func TestMakeOfferCarriesTheActiveSections(t *testing.T) {
 	x := mustOffer(t, offer, browserSide())
 	want := []string{
 		"group:BUNDLE 0 1",
-		"m=audio 10066 UDP/TLS/RTP/SAVPF 8", "mid:0", "sendrecv",
-		"m=audio 0 UDP/TLS/RTP/SAVPF 0", "mid:1", "sendrecv", "bundle-only",
+		"m=audio 10066 UDP/TLS/RTP/SAVPF 8 96", "mid:0", "sendrecv",
+		"m=audio 0 UDP/TLS/RTP/SAVPF 0 97", "mid:1", "sendrecv", "bundle-only",
 	}
 	if diff := cmp.Diff(want, layoutOf(x.Sent)); diff != "" {
 		t.Errorf("offer (-want +got):\n%s", diff)
@@ -136,10 +136,10 @@ func TestMakeOfferKeepsThePreviousLayout(t *testing.T) {
 		want     []string
 	}{
 		{"first offer", nil, browserSide(), []string{
-			"group:BUNDLE 0", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:0", "sendonly",
+			"group:BUNDLE 0", "m=audio 10066 UDP/TLS/RTP/SAVPF 0 96", "mid:0", "sendonly",
 		}},
 		{"browser with video and data", previous, browserSide(), []string{
-			"group:BUNDLE 0", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:0", "sendonly",
+			"group:BUNDLE 0", "m=audio 10066 UDP/TLS/RTP/SAVPF 0 96", "mid:0", "sendonly",
 			"m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:1", "inactive",
 			"m=application 0 UDP/DTLS/SCTP webrtc-datachannel", "mid:2",
 		}},
@@ -147,19 +147,19 @@ func TestMakeOfferKeepsThePreviousLayout(t *testing.T) {
 			"m=video 0 RTP/SAVPF 96", "a=mid:v",
 			"m=audio 9 RTP/SAVPF 0", "a=mid:a", fingerprintLine)), browserSide(), []string{
 			"group:BUNDLE a", "m=video 0 RTP/SAVPF 96", "mid:v", "inactive",
-			"m=audio 10066 RTP/SAVPF 0", "mid:a", "sendonly",
+			"m=audio 10066 RTP/SAVPF 0 96", "mid:a", "sendonly",
 		}},
 		{"no BUNDLE", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1", "m=audio 9 UDP/TLS/RTP/SAVPF 0")), browserSide(), []string{
-			"m=audio 10066 UDP/TLS/RTP/SAVPF 0", "sendonly",
+			"m=audio 10066 UDP/TLS/RTP/SAVPF 0 96", "sendonly",
 		}},
 		{"audio refused before", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1",
 			"a=group:BUNDLE 0", "m=audio 0 UDP/TLS/RTP/SAVPF 8", "a=mid:0")), browserSide(), []string{
-			"group:BUNDLE 1", "m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:1", "sendonly",
+			"group:BUNDLE 1", "m=audio 10066 UDP/TLS/RTP/SAVPF 0 96", "mid:1", "sendonly",
 		}},
 		{"no audio before", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1",
 			"a=group:BUNDLE 0", "m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:0", "a=inactive")), browserSide(), []string{
 			"group:BUNDLE 1", "m=video 0 UDP/TLS/RTP/SAVPF 96", "mid:0", "inactive",
-			"m=audio 10066 UDP/TLS/RTP/SAVPF 0", "mid:1", "sendonly",
+			"m=audio 10066 UDP/TLS/RTP/SAVPF 0 96", "mid:1", "sendonly",
 		}},
 		{"phone with video and feedback", mustParse(t, text("v=0", "c=IN IP4 192.0.2.1",
 			"m=video 0 RTP/AVP 96", "a=inactive", "m=audio 20000 RTP/AVPF 8")), phoneSide(), []string{
@@ -316,11 +316,11 @@ func TestMakeAnswerKeepsOfferedPayloadTypes(t *testing.T) {
 		{
 			"own numbers",
 			phone("m=audio 4000 RTP/AVP 8 97 101", "a=rtpmap:97 OPUS/48000/2", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15"),
-			[]string{"m=audio 10066 UDP/TLS/RTP/SAVPF 8 111 126", "fmtp:126 0-15"},
+			[]string{"m=audio 10066 UDP/TLS/RTP/SAVPF 8 111 126 110", "fmtp:126 0-15", "fmtp:110 0-15"},
 		},
-		{"no rtpmap", phone("m=audio 4000 RTP/AVP 111 126"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 111 126"}},
-		{"codec that was not offered", phone("m=audio 4000 RTP/AVP 0 18 101", "a=rtpmap:101 telephone-event/16000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0"}},
-		{"codec twice", phone("m=audio 4000 RTP/AVP 97 98", "a=rtpmap:97 PCMU/8000", "a=rtpmap:98 PCMU/8000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0"}},
+		{"no rtpmap", phone("m=audio 4000 RTP/AVP 111 126"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 111 126 110"}},
+		{"codec that was not offered", phone("m=audio 4000 RTP/AVP 0 18 101", "a=rtpmap:101 telephone-event/16000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0 126"}},
+		{"codec twice", phone("m=audio 4000 RTP/AVP 97 98", "a=rtpmap:97 PCMU/8000", "a=rtpmap:98 PCMU/8000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0 126"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

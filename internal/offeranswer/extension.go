@@ -13,6 +13,9 @@ const (
 	// ExtensionOrientation tells how a camera is held (3GPP TS 26.114 §7.4.5).
 	// It is the only one that passes from side to side: phones use it too.
 	ExtensionOrientation = "urn:3gpp:video-orientation"
+	// ExtensionTransportCC numbers the packets of a browser's transport, for the
+	// feedback of the same name.
+	ExtensionTransportCC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 )
 
 // maxExtensionID is the largest that the one-octet form can hold; 15 is
@@ -66,6 +69,9 @@ func (m *Media) answerExtensions(offered, other *Media) {
 	if id != 0 && other.ExtensionID(ExtensionOrientation) != 0 {
 		m.Extensions = append(m.Extensions, Extension{id, ExtensionOrientation})
 	}
+	if id = offered.ExtensionID(ExtensionTransportCC); id != 0 && m.HasFeedback("transport-cc") {
+		m.Extensions = append(m.Extensions, Extension{id, ExtensionTransportCC})
+	}
 }
 
 // offerExtensions writes into d, an offer, what the sections of from have and
@@ -79,6 +85,9 @@ func (t *Transport) offerExtensions(from, d *Description, places []Place) {
 		}
 		if from.Media[p.Offered].ExtensionID(ExtensionOrientation) != 0 {
 			m.Extensions = append(m.Extensions, numbers.of(ExtensionOrientation))
+		}
+		if m.HasFeedback("transport-cc") {
+			m.Extensions = append(m.Extensions, numbers.of(ExtensionTransportCC))
 		}
 	}
 }

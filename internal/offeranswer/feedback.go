@@ -6,8 +6,15 @@ import (
 )
 
 // ownFeedback is what our endpoints do about video, whatever the party behind
-// them does: RTCP ends at each side.
-var ownFeedback = []string{"ccm fir", "nack pli"}
+// them does: RTCP ends at each side. Towards browsers they also tell how much
+// gets through (draft-alvestrand-rmcat-remb,
+// draft-holmer-rmcat-transport-wide-cc-extensions).
+func (m *Media) ownFeedback() []string {
+	if m.Profile() == WebRTC {
+		return []string{"ccm fir", "nack", "nack pli", "goog-remb", "transport-cc"}
+	}
+	return []string{"ccm fir", "nack", "nack pli"}
+}
 
 // feedsBack tells whether RTCP feedback may be used in the section: under AVPF
 // and its secure forms (RFC 4585 §4).
@@ -18,8 +25,11 @@ func (m *Media) offerFeedback() {
 	if m.Kind != "video" || !m.feedsBack() {
 		return
 	}
+	own := m.ownFeedback()
 	for i := range m.Formats {
-		m.Formats[i].Feedback = ownFeedback
+		if f := &m.Formats[i]; !f.isRepair() {
+			f.Feedback = own
+		}
 	}
 }
 
@@ -30,8 +40,11 @@ func (m *Media) answerFeedback(offered *Media) {
 	}
 	for i := range m.Formats {
 		f := &m.Formats[i]
+		if f.isRepair() {
+			continue
+		}
 		theirs := offered.format(f.PayloadType).Feedback
-		for _, own := range ownFeedback {
+		for _, own := range m.ownFeedback() {
 			if slices.Contains(theirs, own) {
 				f.Feedback = append(f.Feedback, own)
 			}

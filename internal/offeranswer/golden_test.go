@@ -46,7 +46,7 @@ var tracks = []string{"audio", "video", "third", "fourth", "fifth", "sixth", "se
 func withLines(t Transport, streams int) Transport {
 	t.Lines = nil
 	for k := range streams {
-		line := Line{Address: t.Address, Port: 20000 + 2*uint16(k), SSRC: 0xfeedbeef + uint32(k), Track: tracks[k]}
+		line := Line{Address: t.Address, Port: 20000 + 2*uint16(k), SSRC: 0xfeedbeef + uint32(k), RTX: 0xbeefcafe + uint32(k), Track: tracks[k]}
 		if t.Profile == WebRTC {
 			line.Port = 10066
 		}

@@ -34,11 +34,14 @@ func MakeOffer(offer *Description, places []Place, t Transport) (*Description, e
 		m.Formats = carriedFormats(offer.Media[p.Offered].Formats)
 		m.RTCPReducedSize = t.Profile == WebRTC // RFC 9429 §5.2.1
 		t.settle(&m, p.Sent, d.Media)
-		m.offerFeedback()
 		d.Media[p.Sent] = m
 	}
 	if t.Profile == WebRTC {
 		renumber(d, places)
+	}
+	t.offerOwn(d, places)
+	for _, p := range places {
+		d.Media[p.Sent].offerFeedback()
 	}
 	t.offerExtensions(offer, d, places)
 	t.bundle(d, places)

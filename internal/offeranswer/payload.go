@@ -28,7 +28,9 @@ func PayloadMap(offered, sent, answer *Media) PayloadTypes {
 	}
 	pairs := pairSections(offered, sent, answer)
 	for _, f := range pairs {
-		p.ToAnswerer[f.offered.PayloadType&127] = f.answered.PayloadType
+		if to := &p.ToAnswerer[f.offered.PayloadType&127]; *to == NoPayload {
+			*to = f.answered.PayloadType
+		}
 		p.FromAnswerer[f.sent.PayloadType&127] = f.offered.PayloadType
 	}
 	for _, f := range pairs {

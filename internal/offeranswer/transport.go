@@ -77,8 +77,9 @@ type Line struct {
 	// they are written where ICE was offered.
 	Ufrag, Pwd string
 	// SSRC of the stream that it sends, and its Track of [Transport.Stream].
-	SSRC  uint32
-	Track string
+	// RTX is that of its retransmissions; 0: there are none.
+	SSRC, RTX uint32
+	Track     string
 }
 
 // description returns the session level of a description towards t's side; b=
