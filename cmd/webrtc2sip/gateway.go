@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"webrtc2sip/breaker"
+	"webrtc2sip/breaker/dtmf"
 	"webrtc2sip/internal/config"
 	"webrtc2sip/internal/metrics"
 	"webrtc2sip/internal/offeranswer"
@@ -85,6 +86,11 @@ func (g *gateway) openMedia() (err error) {
 		SymmetricRTP:    g.cfg.SymmetricRTP,
 		Logger:          g.log,
 		OnMediaLost:     func(call string, _ offeranswer.Side, _ error) { g.proxy.MediaLost(call) },
+
+		HistoryPackets:     g.cfg.HistoryPackets,
+		DigitsInSignalling: g.cfg.DTMF == config.DTMFInfo,
+		OnDigit:            func(call string, from offeranswer.Side, d dtmf.Digit) { g.proxy.Digit(call, from, d) },
+		OnKeyframeWanted:   func(call string, side offeranswer.Side) { g.proxy.AskKeyframe(call, side) },
 	})
 	if err != nil {
 		return fmt.Errorf("media (<webrtc-port>, <webrtc-tcp-port>, <rtp-port-range>): %w", err)
@@ -202,6 +208,7 @@ func (g *gateway) proxyConfig() proxy.Config {
 		RegistersPerSecond: g.cfg.Limits.RegistrationsPerSecond,
 		ContactsPerAoR:     g.cfg.Limits.RegistrationsPerAccount,
 
+		DigitsInINFO:    g.cfg.DTMF != config.DTMFEvents,
 		FollowRedirects: g.cfg.FollowRedirects,
 		StripHeaders:    g.cfg.StripHeaders,
 		TrustedPeers:    peers(g.cfg.TrustedPeers),

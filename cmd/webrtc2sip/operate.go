@@ -58,6 +58,7 @@ func (r reporter) Summarize(call, callID string) {
 func (r reporter) report(callID string, stream breaker.StreamStats) {
 	for _, s := range stream.Sides {
 		r.metrics.MediaEnded(s.Received, s.Octets, uint64(max(s.Lost, 0)))
+		r.metrics.Sounded(s.MOS)
 		if s.Profile == offeranswer.WebRTC && s.Received+s.Sent == 0 {
 			continue // it never came to be
 		}

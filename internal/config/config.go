@@ -112,6 +112,11 @@ type Config struct {
 	CallMaxDuration time.Duration
 	// SessionIdle ends dialogs in which neither requests nor media were seen for so long; 0 means never.
 	SessionIdle time.Duration
+	// DTMF says how digits go on: dtmf-type, default rfc4733.
+	DTMF DTMFType
+	// HistoryPackets are how many packets of video are kept to answer NACKs, at least and at most:
+	// avpf-tail-length, default 100;400.
+	HistoryPackets [2]int
 	// FollowRedirects tries the contacts of a 3xx where they are allowed next hops, rather than passing the
 	// response to the caller: redirect, default pass.
 	FollowRedirects bool
@@ -226,6 +231,7 @@ func defaults() *Config {
 		OutboundProbe:   DefaultOutboundProbe,
 		StripHeaders:    DefaultStripHeaders(),
 		Ban:             true,
+		HistoryPackets:  [2]int{100, 400},
 		CallMaxDuration: DefaultCallMaxDuration,
 		SessionIdle:     DefaultSessionIdle,
 	}

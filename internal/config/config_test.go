@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, SRTP: SRTP{SDES: true, DTLS: true}, Breaker: Auto,
 			TLSVerify: true, OutboundProbe: 30 * time.Second, Auth: AuthRegistrar, Ban: true,
 			StripHeaders:    []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
-			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour,
+			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour, HistoryPackets: [2]int{100, 400},
 		}
 		if d := diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", text, d)
@@ -177,7 +177,7 @@ func TestOldFile(t *testing.T) {
 	}
 	wantNames := []string{
 		"6 transport", "8 enable-100rel", "9 enable-media-coder", "10 enable-videojb", "11 video-size-pref",
-		"12 avpf-tail-length", "15 dtmf-type", "16 codecs", "17 codec-opus-maxrates",
+		"16 codecs", "17 codec-opus-maxrates",
 		"21 database", "22 account-mail", "23 account-sip-caller",
 	}
 	if d := diff(wantNames, names); d != "" {
@@ -282,6 +282,10 @@ func TestRight(t *testing.T) {
 		}},
 		{"<enable-rtp-symetric>no</enable-rtp-symetric>", func(c *Config) { c.SymmetricRTP = false }},
 		{"<enable-rtp-symetric> Yes </enable-rtp-symetric>", func(*Config) {}},
+		{"<dtmf-type>RFC2833</dtmf-type>", func(c *Config) { c.DTMF = DTMFRelay }},
+		{"<dtmf-type>info</dtmf-type>", func(c *Config) { c.DTMF = DTMFInfo }},
+		{"<dtmf-type>rfc4733</dtmf-type>", func(*Config) {}},
+		{"<avpf-tail-length>50 ; 4096</avpf-tail-length>", func(c *Config) { c.HistoryPackets = [2]int{50, 4096} }},
 		{"<public-address>*</public-address>", func(*Config) {}},
 		{"<rtp-port-range>1024;1025</rtp-port-range>", func(c *Config) { c.RTPPorts = [2]uint16{1024, 1025} }},
 		{"<rtp-port-range>30000 ; 65535</rtp-port-range>", func(c *Config) { c.RTPPorts = [2]uint16{30000, 65535} }},
@@ -354,6 +358,11 @@ func TestWrong(t *testing.T) {
 		{"<ssl-certificates>*;*;c;yes</ssl-certificates>", "cannot be verified without a private key"},
 		{"<nameserver>dns.example.org</nameserver>", "no IP address; allowed: an IP address"},
 		{"<enable-rtp-symetric>1</enable-rtp-symetric>", `"1": neither yes nor no; allowed: yes or no`},
+		{"<dtmf-type>inband</dtmf-type>", "no such type; allowed: rfc4733, rfc2833 or info"},
+		{"<avpf-tail-length>100</avpf-tail-length>", "has 1 parts instead of 2"},
+		{"<avpf-tail-length>0;100</avpf-tail-length>", `"0" is no number 1 to 4096`},
+		{"<avpf-tail-length>100;5000</avpf-tail-length>", `"5000" is no number 1 to 4096`},
+		{"<avpf-tail-length>100;50</avpf-tail-length>", "the least is more than the most"},
 		{"<rtp-port-range>20000</rtp-port-range>", "has 1 parts instead of 2"},
 		{"<rtp-port-range>80;90</rtp-port-range>", "no range of ports"},
 		{"<rtp-port-range>30000;20000</rtp-port-range>", "no range of ports"},

@@ -16,7 +16,7 @@
 //	refusals_total{reason}                  bans_total{reason}     bans
 //	calls_total{cause}                      call_setup_seconds     call_seconds     calls
 //	registrations_total{result}             registrations          trunk_registered{trunk}
-//	media_packets_total  media_octets_total  media_lost_total  media_strangers_total  media_ports
+//	media_packets_total  media_octets_total  media_lost_total  media_mos  media_strangers_total  media_ports
 //	flows{transport}     transactions       target_up{target}      targets{state}
 //	dns_lookups_total{outcome}              dns_seconds
 //	trace_sent_total     trace_dropped_total                       overloaded

@@ -20,7 +20,7 @@ type Metrics struct {
 
 	requests, responses, refusals, bans  *prometheus.CounterVec
 	calls, registrations, lookups, build *prometheus.CounterVec
-	setup, talked, lookup                prometheus.Histogram
+	setup, talked, lookup, quality       prometheus.Histogram
 	lost                                 prometheus.Counter
 
 	reasons, offences, causes, outcomes words
@@ -45,12 +45,14 @@ func New() *Metrics {
 			.05, .1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120),
 		talked: histogram("call_seconds", "2xx to the end of a call.", 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200),
 		lookup: histogram("dns_seconds", "Time of a look-up that went to the network.", .001, .005, .01, .05, .1, .5, 1, 2, 5),
+		quality: histogram("media_mos", "Mean opinion score of sound received in calls that ended, by the E-model.",
+			1.5, 2, 2.5, 3, 3.3, 3.6, 3.9, 4.1, 4.3, 4.5),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "media_lost_total", Help: "RTP packets missed in calls that ended.",
 		}),
 	}
 	m.registry.MustRegister(m.requests, m.responses, m.refusals, m.bans, m.calls, m.registrations, m.lookups,
-		m.setup, m.talked, m.lookup, m.lost, m.build,
+		m.setup, m.talked, m.lookup, m.quality, m.lost, m.build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -118,6 +120,14 @@ func (m *Metrics) MediaEnded(packets, octets, lost uint64) {
 	m.ended.packets.Add(packets)
 	m.ended.octets.Add(octets)
 	m.lost.Add(float64(lost))
+}
+
+// Sounded takes the mean opinion score of one side of a call that is over, as we
+// have heard it; 0 is none.
+func (m *Metrics) Sounded(mos float64) {
+	if mos > 0 {
+		m.quality.Observe(mos)
+	}
 }
 
 // Registered counts the final answer of a registrar to a REGISTER; status 0 is

@@ -112,6 +112,8 @@ func TestSources(t *testing.T) {
 		},
 	})
 	m.MediaEnded(100, 1000, 2)
+	m.Sounded(0) // video
+	m.Sounded(4.2)
 	expect(t, scrape(t, m), map[string]string{
 		"calls": "3", "registrations": "4", "transactions": "5", "bans": "6", "overloaded": "1",
 		`flows{transport="wss"}`: "2", `flows{transport="tcp"}`: "1", `flows{transport="other"}`: "2",
@@ -119,6 +121,7 @@ func TestSources(t *testing.T) {
 		`target_up{target="UDP 192.0.2.1:5060"}`: "0", `target_up{target="UDP 192.0.2.2:5060"}`: "0",
 		`trunk_registered{trunk="t1"}`: "1", `trunk_registered{trunk="bad  name"}`: "0",
 		"media_ports": "7", "media_packets_total": "108", "media_octets_total": "1009", "media_strangers_total": "10", "media_lost_total": "2",
+		"media_mos_count": "1", "media_mos_sum": "4.2", `media_mos_bucket{le="4.1"}`: "0", `media_mos_bucket{le="4.3"}`: "1",
 		"recordings": "13", "recordings_total": "14", "recording_dropped_total": "15", "recording_failures_total": "16", "recording_octets_total": "17",
 		"trace_sent_total": "11", "trace_dropped_total": "12",
 	})
