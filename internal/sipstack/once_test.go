@@ -33,7 +33,7 @@ func TestRespondOnce(t *testing.T) {
 		if len(u.acks) != 0 || len(u.requests) != 0 {
 			t.Errorf("%d ACKs and %d INVITEs reached the user", len(u.acks), len(u.requests))
 		}
-		if len(s.table.ghosts) != 0 {
+		if len(s.table.ghosts.all) != 0 {
 			t.Error("the response is kept after the ACK")
 		}
 		silent(t, far, time.Minute)

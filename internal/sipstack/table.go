@@ -3,6 +3,7 @@ package sipstack
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -59,18 +60,44 @@ func clientKey(f *Flow, branch, method string) key {
 // transaction or alone.
 type table struct {
 	mu      sync.Mutex
-	servers map[key]*ServerTransaction
-	clients map[key]*ClientTransaction
-	ghosts  map[key]*ghost
+	servers shelf[*ServerTransaction]
+	clients shelf[*ClientTransaction]
+	ghosts  shelf[*ghost]
 	sources map[netip.Addr]int // server transactions without a final response, by UDP source
 	active  int                // in all
 }
 
 func (t *table) init() {
-	t.servers = map[key]*ServerTransaction{}
-	t.clients = map[key]*ClientTransaction{}
-	t.ghosts = map[key]*ghost{}
+	t.servers.clear()
+	t.clients.clear()
+	t.ghosts.clear()
 	t.sources = map[netip.Addr]int{}
+}
+
+// shelf is a map that gives back its room. Go's own keeps that of the most entries
+// it ever had, which after a flood is megabytes of nothing.
+type shelf[T any] struct {
+	all  map[key]T
+	most int // entries since it was made
+}
+
+// roomy is what a shelf may keep for good.
+const roomy = 4096
+
+func (s *shelf[T]) clear() { s.all, s.most = map[key]T{}, 0 }
+
+func (s *shelf[T]) put(k key, v T) {
+	s.all[k] = v
+	s.most = max(s.most, len(s.all))
+}
+
+func (s *shelf[T]) remove(k key) {
+	delete(s.all, k)
+	if s.most > roomy && len(s.all) < s.most/8 {
+		left := make(map[key]T, len(s.all))
+		maps.Copy(left, s.all) // maps.Clone would keep the room
+		s.all, s.most = left, len(left)
+	}
 }
 
 // ghost is what is left of a server transaction on UDP in Completed: its answer,
@@ -89,8 +116,8 @@ func (g *ghost) abandon(error) {
 	t := &g.flow.stack.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ghosts[g.key] == g {
-		delete(t.ghosts, g.key)
+	if t.ghosts.all[g.key] == g {
+		t.ghosts.remove(g.key)
 	}
 }
 
@@ -99,16 +126,16 @@ func (g *ghost) abandon(error) {
 func (t *table) lay(k key) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, ok := t.ghosts[k]
-	delete(t.ghosts, k)
+	_, ok := t.ghosts.all[k]
+	t.ghosts.remove(k)
 	return ok
 }
 
 // haunt puts a ghost in the place of its transaction until its time is over.
 func (t *table) haunt(g *ghost, timerJ *linger) {
 	t.mu.Lock()
-	delete(t.servers, g.key)
-	t.ghosts[g.key] = g
+	t.servers.remove(g.key)
+	t.ghosts.put(g.key, g)
 	t.mu.Unlock()
 	timerJ.add(g)
 }
@@ -116,13 +143,13 @@ func (t *table) haunt(g *ghost, timerJ *linger) {
 func (t *table) server(k key) *ServerTransaction {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.servers[k]
+	return t.servers.all[k]
 }
 
 func (t *table) client(k key) *ClientTransaction {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.clients[k]
+	return t.clients.all[k]
 }
 
 var (
@@ -137,10 +164,10 @@ type repeater interface{ repeated(from *Flow) }
 func (t *table) repeater(k key) repeater {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.servers[k]; old != nil {
+	if old := t.servers.all[k]; old != nil {
 		return old
 	}
-	if old := t.ghosts[k]; old != nil {
+	if old := t.ghosts.all[k]; old != nil {
 		return old
 	}
 	return nil
@@ -151,10 +178,10 @@ func (t *table) repeater(k key) repeater {
 func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.servers[tx.key]; old != nil {
+	if old := t.servers.all[tx.key]; old != nil {
 		return old, nil
 	}
-	if old := t.ghosts[tx.key]; old != nil {
+	if old := t.ghosts.all[tx.key]; old != nil {
 		return old, nil
 	}
 	f := tx.flow
@@ -165,7 +192,7 @@ func (t *table) addServer(tx *ServerTransaction, l *Limits) (old repeater, err e
 	if t.active >= l.Transactions || n >= l.TransactionsPerSource {
 		return nil, ErrLimit
 	}
-	t.servers[tx.key] = tx
+	t.servers.put(tx.key, tx)
 	t.active++
 	if f.transport == UDP {
 		t.sources[subscriber(tx.key.source)]++
@@ -194,8 +221,8 @@ func (t *table) answered(tx *ServerTransaction) {
 func (t *table) removeServer(tx *ServerTransaction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.servers[tx.key] == tx {
-		delete(t.servers, tx.key)
+	if t.servers.all[tx.key] == tx {
+		t.servers.remove(tx.key)
 	}
 	delete(tx.flow.owned, tx)
 }
@@ -203,10 +230,10 @@ func (t *table) removeServer(tx *ServerTransaction) {
 func (t *table) addClient(c *ClientTransaction) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.clients[c.key] != nil {
+	if t.clients.all[c.key] != nil {
 		return errDoubled // only a second CANCEL could be
 	}
-	t.clients[c.key] = c
+	t.clients.put(c.key, c)
 	t.own(c.flow, c)
 	return nil
 }
@@ -214,8 +241,8 @@ func (t *table) addClient(c *ClientTransaction) error {
 func (t *table) removeClient(c *ClientTransaction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.clients[c.key] == c {
-		delete(t.clients, c.key)
+	if t.clients.all[c.key] == c {
+		t.clients.remove(c.key)
 	}
 	delete(c.flow.owned, c)
 }
@@ -224,12 +251,12 @@ func (t *table) removeClient(c *ClientTransaction) {
 func (t *table) moveClient(c *ClientTransaction, f *Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.clients[c.key] == c {
-		delete(t.clients, c.key)
+	if t.clients.all[c.key] == c {
+		t.clients.remove(c.key)
 	}
 	delete(c.flow.owned, c)
 	c.flow, c.key.flow = f, clientKey(f, "", "").flow
-	t.clients[c.key] = c
+	t.clients.put(c.key, c)
 	t.own(f, c)
 }
 
@@ -258,14 +285,14 @@ func (t *table) flowClosed(f *Flow) {
 // clear ends everything.
 func (t *table) clear() {
 	t.mu.Lock()
-	all := make([]transaction, 0, len(t.servers)+len(t.clients))
-	for _, tx := range t.servers {
+	all := make([]transaction, 0, len(t.servers.all)+len(t.clients.all))
+	for _, tx := range t.servers.all {
 		all = append(all, tx)
 	}
-	for _, c := range t.clients {
+	for _, c := range t.clients.all {
 		all = append(all, c)
 	}
-	clear(t.ghosts)
+	t.ghosts.clear()
 	t.mu.Unlock()
 	for _, tx := range all {
 		tx.abandon(errShutdown)
@@ -361,5 +388,5 @@ func (s *Stack) Transactions() (server, client int) {
 	t := &s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.servers) + len(t.ghosts), len(t.clients)
+	return len(t.servers.all) + len(t.ghosts.all), len(t.clients.all)
 }

@@ -72,9 +72,9 @@ func wantEmpty(t *testing.T, s *Stack) {
 	synctest.Wait()
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	if len(s.table.servers)+len(s.table.clients)+len(s.table.ghosts)+len(s.table.sources)+s.table.active != 0 {
+	if len(s.table.servers.all)+len(s.table.clients.all)+len(s.table.ghosts.all)+len(s.table.sources)+s.table.active != 0 {
 		t.Errorf("left: %d ghosts, %d server and %d client transactions, %d sources, %d active",
-			len(s.table.ghosts), len(s.table.servers), len(s.table.clients), len(s.table.sources), s.table.active)
+			len(s.table.ghosts.all), len(s.table.servers.all), len(s.table.clients.all), len(s.table.sources), s.table.active)
 	}
 }
 
@@ -341,7 +341,7 @@ func TestCompletedAreBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		s.table.mu.Lock()
-		n := len(s.table.ghosts)
+		n := len(s.table.ghosts.all)
 		s.table.mu.Unlock()
 		if n != 100 {
 			t.Errorf("got %d transactions, want 100", n)
