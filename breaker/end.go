@@ -159,9 +159,10 @@ func (e *end) connectPhone(l *line, m *offeranswer.Media, mux bool) (moved bool)
 
 // target lets an address through that packets may be sent to. A forbidden one
 // is as good as none: the call stands and that side hears nothing, as with a
-// phone behind a firewall.
+// phone behind a firewall. Port 9, which discards (RFC 863), is how a party says
+// that it can't be reached yet (RFC 8840 §4.1.1).
 func (e *end) target(l *line, to netip.AddrPort) netip.AddrPort {
-	if !to.IsValid() || to.Port() == 0 {
+	if !to.IsValid() || to.Port() == 0 || to.Port() == 9 {
 		return netip.AddrPort{}
 	}
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())

@@ -410,3 +410,34 @@ func TestConcurrentUseOfOneCall(t *testing.T) {
 		t.Errorf("%d calls left", got)
 	}
 }
+
+// A phone that makes no offer, and a page that can't: the proxy offers for it,
+// and exchanges descriptions once more when the phone has said where it is.
+func TestOfferForAPhone(t *testing.T) {
+	b := start(t, Config{})
+	s := newSetup(t, b, newPhone(t), newBrowser(t))
+	anyPhone := "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\na=sendrecv\r\n"
+	offer, err := b.Offer(t.Context(), s.id, offeranswer.Caller, []byte(anyPhone), s.legs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := s.parties[offeranswer.Callee].answer()
+	toPhone, err := b.Answer(t.Context(), s.id, offeranswer.Callee, answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := audioOf(t, toPhone); m.Direction != offeranswer.SendRecv || m.RTP().Port() == 0 {
+		t.Errorf("what the phone is offered: %v at %v", m.Direction, m.RTP())
+	}
+	if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, s.parties[offeranswer.Caller].answer(), s.legs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Answer(t.Context(), s.id, offeranswer.Callee, answer); err != nil {
+		t.Fatal(err)
+	}
+	s.parties[offeranswer.Caller].connect(toPhone)
+	s.parties[offeranswer.Callee].connect(offer)
+	s.bothFlow()
+	s.exchange(offeranswer.Callee) // hold, say
+	s.bothFlow()
+}

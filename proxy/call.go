@@ -70,6 +70,8 @@ type call struct {
 	media   sync.Mutex // orders the exchanges of descriptions, and guards all below
 	delayed *offeranswer.Side
 	acked   exchange // last answer in an ACK: a repeated ACK needs it again
+	early   ownOffer
+	settled []byte // what a phone has answered last to an offer that we made for it
 }
 
 // newCall makes the call of an INVITE that opens a dialog.

@@ -115,6 +115,14 @@
 // the caller repeats himself under that Call-ID, to answer a challenge, it is not
 // asked again.
 //
+// # Descriptions
+//
+// Offers and answers go through Media wherever they stand: INVITE, UPDATE, PRACK,
+// ACK and their responses, also as a part of a multipart body, which reaches a
+// browser as the description alone unless another part must be understood. For a
+// phone that sends INVITE without an offer, to a page that can't make one
+// (sipML5), the offer is made here, and the answer in the ACK ends here.
+//
 // # What it is not
 //
 // It holds no location database (registrars do), knows no RTP, and answers for

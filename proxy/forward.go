@@ -1,20 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/emiago/sipgo/sip"
 
-	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/sipstack"
 )
-
-// exchange is what a transaction has said in descriptions so far.
-type exchange struct {
-	offered bool   // its request carried an offer
-	in, out []byte // last answer (or delayed offer) that came, and what went on for it
-}
 
 // forward sends a routed request on (RFC 3261 §16.6), unless it is for the media.
 func (p *Proxy) forward(r *routed) {
@@ -121,9 +113,15 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 		if len(body) == 0 && len(r.req.Body()) > 0 && is(h, "Content-Type") || p.strips(r, h) {
 			return nil
 		}
+		if is(h, "Content-Type") && isAlone(r.req, body) {
+			return sip.NewHeader("Content-Type", sdpType)
+		}
 		return edit(r.shifted(h))
 	})
 	p.addIdentity(r, out)
+	if r.exchange.offered && len(r.req.Body()) == 0 { // by us
+		out.AppendHeader(sip.NewHeader("Content-Type", sdpType))
+	}
 	out.SetBody(body)
 	return out
 }
@@ -320,6 +318,9 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 		if r.shift != 0 && is(h, "CSeq") {
 			return r.req.CSeq()
 		}
+		if is(h, "Content-Type") && isAlone(res, body) {
+			return sip.NewHeader("Content-Type", sdpType)
+		}
 		return editResponse(h, dropped)
 	}
 	if r.reg != nil && res.IsSuccess() {
@@ -358,78 +359,6 @@ func editResponse(h sip.Header, dropped bool) sip.Header {
 		return nil
 	}
 	return h
-}
-
-// requestBody gives the body of a request as it goes on: through Media if the
-// call is broken and the body a description.
-func (p *Proxy) requestBody(r *routed) ([]byte, error) {
-	c, body := r.call, r.req.Body()
-	if c == nil || !c.broken || !isSDP(r.req) {
-		return body, nil
-	}
-	c.media.Lock()
-	defer c.media.Unlock()
-	if c.isOver() {
-		return nil, errGone
-	}
-	answers := c.delayed != nil && *c.delayed == r.side.Other()
-	switch {
-	case r.req.Method == sip.INVITE, r.req.Method == sip.UPDATE, r.req.Method == sip.PRACK && !answers:
-		r.exchange.offered = true
-		return p.media.Offer(p.ctx, c.name, r.side, body, c.legs)
-	case answers: // ACK, PRACK: the answer to a delayed offer (RFC 3264 §4, RFC 3262 §5)
-		c.delayed = nil
-		out, err := p.media.Answer(p.ctx, c.name, r.side, body)
-		c.acked = exchange{in: bytes.Clone(body), out: out}
-		return out, err
-	case r.req.IsAck() && bytes.Equal(c.acked.in, body): // the 2xx was repeated, and so is its ACK
-		return c.acked.out, nil
-	case r.req.IsAck(): // nobody asked: sipML5 would take it for an offer
-		return nil, nil
-	}
-	return body, nil
-}
-
-// responseBody is requestBody for responses. A description that repeats itself
-// (183 and 200, retransmissions) costs nothing.
-func (p *Proxy) responseBody(r *routed, res *sip.Response) ([]byte, error) {
-	c, body := r.call, res.Body()
-	if c == nil || !c.broken || !isSDP(res) {
-		return body, nil
-	}
-	if m := r.req.Method; m != sip.INVITE && m != sip.UPDATE && m != sip.PRACK {
-		return body, nil
-	}
-	c.media.Lock()
-	defer c.media.Unlock()
-	x, from := &r.exchange, r.side.Other()
-	if x.out != nil && (bytes.Equal(x.in, body) || c.otherFork(from, res)) {
-		return x.out, nil
-	}
-	if c.isOver() {
-		return nil, nil
-	}
-	var out []byte
-	var err error
-	if x.offered {
-		out, err = p.media.Answer(p.ctx, c.name, from, body)
-	} else {
-		out, err = p.media.Offer(p.ctx, c.name, from, body, c.legs)
-		c.delayed = &from
-	}
-	if err == nil {
-		x.in, x.out = bytes.Clone(body), out
-	}
-	return out, err
-}
-
-// otherFork tells that a response is from another dialog than the one that was
-// answered first: its description must not change what is heard. The caller
-// will end that dialog.
-func (c *call) otherFork(from offeranswer.Side, res *sip.Response) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state == up && c.parties[from].tag != tagOf(res.To().Params)
 }
 
 // answeredLate ends the dialog of a 2xx that comes after its call is over, for

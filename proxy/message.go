@@ -101,15 +101,6 @@ func contacts(m message) []*sip.ContactHeader {
 	return out
 }
 
-// isSDP tells whether the body of m is a session description.
-func isSDP(m message) bool {
-	if len(m.Body()) == 0 {
-		return false
-	}
-	kind, _, _ := strings.Cut(value(m, "Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "application/sdp")
-}
-
 // rebuilt copies the headers of a message through edit into a new one: edit
 // returns what stands in place of each, nil to leave it out. Headers are shared
 // with the original, which neither side changes afterwards.

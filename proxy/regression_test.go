@@ -183,7 +183,7 @@ func TestOfferAfterTheEnd(t *testing.T) {
 		w.pbx.want("SIP/2.0 200")
 		w.browser.reply(again, "200 OK", "browser-offer", callerContact)
 		w.pbx.want("SIP/2.0 200")
-		equal(t, "media", w.media.took(), "offer caller to rtp, answer callee, delete")
+		equal(t, "media", w.media.took(), "offer caller to rtp, answer callee, offer callee to webrtc, delete")
 	})
 }
 

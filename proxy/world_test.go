@@ -36,6 +36,7 @@ type fakeMedia struct {
 	heard   time.Time // last packet; zero: there is no media
 	fate    dtmf.Fate // of digits
 	asks    bool      // for keyframes
+	mark    string    // put before descriptions, in place of what was done to them
 }
 
 func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side, sdp []byte, legs offeranswer.Legs) ([]byte, error) {
@@ -46,7 +47,7 @@ func (m *fakeMedia) Offer(_ context.Context, call string, from offeranswer.Side,
 		m.refuse = nil
 		return nil, err
 	}
-	return append([]byte("offered:"), sdp...), nil
+	return m.marked("offered:", sdp), nil
 }
 
 func (m *fakeMedia) Answer(_ context.Context, call string, from offeranswer.Side, sdp []byte) ([]byte, error) {
@@ -57,7 +58,14 @@ func (m *fakeMedia) Answer(_ context.Context, call string, from offeranswer.Side
 		m.refuseA = nil
 		return nil, err
 	}
-	return append([]byte("answered:"), sdp...), nil
+	return m.marked("answered:", sdp), nil
+}
+
+func (m *fakeMedia) marked(what string, sdp []byte) []byte {
+	if m.mark != "" {
+		what = m.mark
+	}
+	return append([]byte(what), sdp...)
 }
 
 func (m *fakeMedia) Digit(_ string, from offeranswer.Side, d dtmf.Digit, convert bool) dtmf.Fate {
@@ -264,7 +272,7 @@ func (a *peer) reply(req msg, status, body string, headers ...string) {
 		}
 	}
 	all = append(all, headers...)
-	if body != "" {
+	if body != "" && !strings.Contains(strings.Join(headers, "\n"), "Content-Type:") {
 		all = append(all, "Content-Type: application/sdp")
 	}
 	if err := a.pipe.Send(lines(body, all...)); err != nil {

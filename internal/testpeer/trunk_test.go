@@ -269,6 +269,17 @@ func TestIntegrationSIPpCalls(t *testing.T) {
 			c.media.awaitTone(700)
 			c.hangUp()
 		}},
+		{"uac-delayed sipml5", func(t *testing.T, c *call) { // which can't offer: it gets one of the gateway
+			if c.invite.body == "" {
+				t.Error("sipML5 got an INVITE without an offer")
+			}
+			c.answer(newWebMedia(t, 700))
+			c.media.awaitTone(700)
+			c.hangUp()
+			if ack := c.awaitRequest("ACK"); ack.body != "" {
+				t.Errorf("sipML5 takes what is in the ACK for an offer:\n%s", ack.body)
+			}
+		}},
 		{"uac-cancel", func(t *testing.T, c *call) {
 			c.ring()
 			c.awaitRequest("CANCEL")
@@ -285,8 +296,9 @@ func TestIntegrationSIPpCalls(t *testing.T) {
 			t.Parallel()
 			k := StartKamailio(t)
 			g := behind(t, k.Addr())
-			p := atKamailio(t, g, "alice")
-			uac := StartSIPp(t, c.scenario, SIPpOptions{Remote: k.Addr(), User: "alice"})
+			scenario, shape, _ := strings.Cut(c.scenario, " ")
+			p := atKamailio(t, g, "alice", func(o *phoneOptions) { o.sipml5, o.breaker = shape == "sipml5", "yes" })
+			uac := StartSIPp(t, scenario, SIPpOptions{Remote: k.Addr(), User: "alice"})
 			c.run(t, p.accept())
 			uac.Succeeds(t, 20*time.Second)
 			g.AwaitIdle(t, 10*time.Second)
