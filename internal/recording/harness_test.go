@@ -216,4 +216,3 @@ func wantSilence(t *testing.T, what string, pcm []int16) {
 		}
 	}
 }
-
