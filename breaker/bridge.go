@@ -65,6 +65,7 @@ type terminal struct {
 	keyed   keyQueue               // digits to the party
 	digit   func(dtmf.Digit)       // tells signalling of one from the party
 	signal  func()                 // asks the party for a keyframe in signalling
+	comfort comfort                // to the party
 
 	unwanted atomic.Uint64 // came, but was not agreed on: hold, unknown payload type, malformed
 }

@@ -40,6 +40,7 @@ type call struct {
 	codecs    string                           // of the last agreement
 	taps      func(stream int, video bool) Tap // nil: it is not recorded
 	ended     []StreamStats
+	flowing   time.Duration // age since which some stream is to flow both ways; 0: none is
 
 	cnames [2]string // fixed
 }
@@ -216,6 +217,7 @@ func (c *call) answer(from offeranswer.Side, answer *offeranswer.Description) ([
 		c.exchanges[from] = nil // of the past: a late copy of its answer must not bring it back
 	}
 	c.collect()
+	c.noteFlow()
 	c.logAgreed(a)
 	return text, nil
 }

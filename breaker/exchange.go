@@ -98,7 +98,10 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	offerer, answerer := &s.bridge.ends[a.offerer], &s.bridge.ends[a.offerer.Other()]
 	if !a.accepted[k] {
 		s.refuse()
-		return c.worker.wire.Do(func() { offerer.route.open, answerer.route.open = false, false })
+		return c.worker.wire.Do(func() {
+			offerer.route.open, answerer.route.open = false, false
+			offerer.comfort, answerer.comfort = comfort{}, comfort{}
+		})
 	}
 	offered, sent, answered := &a.Offer.Media[p.Offered], &a.Sent.Media[p.Sent], &a.answer.Media[p.Sent]
 	types := offeranswer.PayloadMap(offered, sent, answered)
@@ -112,6 +115,8 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	s.formats[a.offerer.Other()] = append(slices.Clip(answered.Formats), sent.Formats...) // where they differ, ours count
 	c.agreeDigits(a, k, forth, back)
 	terms := c.agreeFeedback(a, k)
+	s.flows = forth.open && back.open
+	comforts := [2]comfort{c.agreeComfort(a, k, 0), c.agreeComfort(a, k, 1)}
 	if err := c.worker.wire.Do(func() {
 		for side, t := range terms {
 			if t != nil {
@@ -120,6 +125,9 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 		}
 		offerer.setRoute(forth)
 		answerer.setRoute(back)
+		for side := range comforts {
+			s.bridge.ends[side].comfort = comforts[side]
+		}
 		if moved {
 			offerer.out.realign = true
 			if offerer.partner != nil {

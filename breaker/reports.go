@@ -74,10 +74,18 @@ func (b *Breaker) reportLoop(ctx context.Context) {
 	}
 }
 
-// prepared is a report on its way to a worker.
+// prepared is a report on its way to a worker; without a packet it is a look
+// whether the party needs comfort.
 type prepared struct {
 	to     *terminal
 	packet []byte
+}
+
+func (p *prepared) send() {
+	if p.to.endpoint != nil && p.packet != nil {
+		p.to.endpoint.SendRTCP(p.packet)
+	}
+	p.to.soothe(p.to.bridge.age())
 }
 
 func (b *Breaker) sendReports(due []*call, now time.Time) {
@@ -85,9 +93,8 @@ func (b *Breaker) sendReports(due []*call, now time.Time) {
 	for _, c := range due {
 		for _, s := range c.streams() {
 			for side := range s.bridge.ends {
-				if p := s.report(offeranswer.Side(side), c.cnames[side], now); p != nil {
-					batches[c.worker] = append(batches[c.worker], prepared{&s.bridge.ends[side], p})
-				}
+				p := s.report(offeranswer.Side(side), c.cnames[side], now)
+				batches[c.worker] = append(batches[c.worker], prepared{&s.bridge.ends[side], p})
 			}
 		}
 	}
@@ -95,10 +102,8 @@ func (b *Breaker) sendReports(due []*call, now time.Time) {
 		// A worker that has no room for it has worse troubles than a missing
 		// report; the next ones come in five seconds.
 		_ = w.wire.Do(func() {
-			for _, p := range batch {
-				if p.to.endpoint != nil {
-					p.to.endpoint.SendRTCP(p.packet)
-				}
+			for i := range batch {
+				batch[i].send()
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"webrtc2sip/breaker/feedback"
@@ -136,6 +137,35 @@ func (b *Breaker) Idle(id string) (time.Duration, bool) {
 		return 0, false
 	}
 	return c.idle(), true
+}
+
+// Silent returns for how long neither side of a call has sent anything (see
+// [Breaker.Idle]) though the descriptions say that both do. False: on hold, or
+// one-way in all streams, or there is no media of such a call.
+func (b *Breaker) Silent(id string) (time.Duration, bool) {
+	b.mu.Lock()
+	c := b.calls[id]
+	b.mu.Unlock()
+	if c == nil {
+		return 0, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flowing == 0 {
+		return 0, false
+	}
+	return min(c.idle(), c.age()-c.flowing), true
+}
+
+// noteFlow notes since when media is to flow both ways; c.mu is held.
+func (c *call) noteFlow() {
+	flows := slices.ContainsFunc(c.streams(), func(s *stream) bool { return s.flows })
+	switch {
+	case !flows:
+		c.flowing = 0
+	case c.flowing == 0:
+		c.flowing = c.age()
+	}
 }
 
 // idle is the time since any stream has heard anything.

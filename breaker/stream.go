@@ -31,6 +31,8 @@ type stream struct {
 
 	codec string // the first of those last agreed on, "" if the stream was always refused
 
+	flows bool // was agreed on, both ways
+
 	reporters [2]reporter // of the report loop
 }
 
@@ -106,7 +108,7 @@ func (c *call) newStream(sections [2]int, kind string) *stream {
 
 // refuse forgets what the sides can do: nothing is agreed on.
 func (s *stream) refuse() {
-	s.asks = [2]bool{}
+	s.asks, s.flows = [2]bool{}, false
 	for side := range s.events {
 		s.events[side] = offeranswer.Format{PayloadType: offeranswer.NoPayload}
 	}
@@ -241,6 +243,7 @@ func (c *call) drop(s *stream) {
 	for side := range s.lines {
 		s.lines[side].close()
 	}
+	s.flows = false
 	_ = c.worker.wire.Do(func() {
 		for i := range s.bridge.ends {
 			s.bridge.ends[i].route.open = false
