@@ -260,7 +260,7 @@ func (c *call) accepted(r *routed, res *sip.Response, opens bool) {
 	first := c.state == early && opens
 	if first {
 		c.state, c.answered = up, time.Now()
-		c.watch.touched = c.answered
+		c.watch.touched, c.watch.heard = c.answered, c.answered
 		b.tag = tag
 		if f := c.fork(tag); f != nil {
 			b.remote = f.remote

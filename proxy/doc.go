@@ -61,6 +61,7 @@
 //   - the session is not refreshed (RFC 4028);
 //   - a re-INVITE or UPDATE got 481 or 408, and its sender left it at that;
 //   - no request and no media came for Config.SessionIdle;
+//   - neither side has sent media for Config.MediaTimeout, though both agreed to;
 //   - Config.CallMaxDuration is over;
 //   - whoever carries the media calls [Proxy.MediaLost].
 //

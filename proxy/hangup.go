@@ -16,13 +16,14 @@ const (
 	causeSession  = "session expired"
 	causeSilence  = "no ACK"
 	causeIdle     = "idle"
+	causeTimeout  = "media timeout"
 	causeLong     = "too long"
 	causeDialog   = "dialog lost"
 )
 
 // statuses are what Reason gives as SIP's cause (RFC 3326 §2); the other causes
 // are 480.
-var statuses = map[string]int{causeMedia: 408, causeSession: 408, causeSilence: 408, causeIdle: 408, causeDialog: 481}
+var statuses = map[string]int{causeMedia: 408, causeSession: 408, causeSilence: 408, causeIdle: 408, causeTimeout: 408, causeDialog: 481}
 
 // hangUp ends the call from the middle: BYE to the sides named if it is up,
 // CANCEL to the callee and 480 to the caller if it is not.

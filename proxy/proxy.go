@@ -62,6 +62,7 @@ type Config struct {
 	Meter           Meter           // nil: nobody counts
 	Recorder        Recorder        // nil: nobody records
 	SessionIdle     time.Duration   // a call without requests in its dialog and without media (where Media has an Idle) ends after it; zero: never
+	MediaTimeout    time.Duration   // a call in which neither side has sent media for so long, though both agreed to (where Media has a Silent), ends; zero: never
 	CallMaxDuration time.Duration   // a call ends this long after its answer; zero: never
 	Resolver        Resolver        // nil: one with the system's name servers
 

@@ -37,6 +37,13 @@ type idler interface {
 	Idle(call string) (time.Duration, bool)
 }
 
+// silencer is what a Media may be able to do besides: to tell for how long
+// neither side of a call has sent anything though descriptions say that both do.
+// False: they do not, as on hold.
+type silencer interface {
+	Silent(call string) (time.Duration, bool)
+}
+
 // watch is what the middle keeps an eye on in a call that was answered. It is
 // guarded by the call's mu. One timer serves all its deadlines; what moves a
 // deadline back leaves the timer alone, which then fires too early and is set
@@ -44,6 +51,7 @@ type idler interface {
 type watch struct {
 	timer      *time.Timer
 	touched    time.Time // last request inside the dialog, or packet of its media
+	heard      time.Time // last packet, or the last look at a call on hold
 	expires    time.Time // end of the session, unless it is refreshed (RFC 4028); zero: never
 	orphaned   time.Time // one side has shown that it knows the dialog no more; zero: it has not
 	acked      bool      // the caller has acknowledged the answer
@@ -100,6 +108,9 @@ func (c *call) due() (at time.Time, cause string) {
 			earlier(c.answered.Add(mediaTime), causeMedia)
 		}
 	}
+	if _, tells := c.p.media.(silencer); tells && c.broken && cfg.MediaTimeout > 0 {
+		earlier(w.heard.Add(cfg.MediaTimeout), causeTimeout)
+	}
 	return at, cause
 }
 
@@ -134,6 +145,8 @@ func (c *call) check() {
 func (c *call) alive(cause string) bool {
 	var patience time.Duration
 	switch cause {
+	case causeTimeout:
+		return c.audible()
 	case causeMedia: // anything since the answer is a sign of life
 		patience = mediaTime + time.Second
 	case causeIdle:
@@ -151,6 +164,19 @@ func (c *call) alive(cause string) bool {
 	if heard := time.Now().Add(-silent); heard.After(c.watch.touched) {
 		c.watch.touched = heard
 	}
+	c.arm()
+	return true
+}
+
+// audible tells whether media comes in a call, or need not.
+func (c *call) audible() bool {
+	silent, flows := c.p.media.(silencer).Silent(c.name)
+	if flows && silent >= c.p.cfg.MediaTimeout {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch.heard = time.Now().Add(-silent)
 	c.arm()
 	return true
 }

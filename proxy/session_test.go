@@ -14,6 +14,23 @@ func (m *fakeMedia) Idle(string) (time.Duration, bool) {
 	return time.Since(m.heard), !m.heard.IsZero()
 }
 
+// Silent makes it a silencer.
+func (m *fakeMedia) Silent(string) (time.Duration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held || m.heard.IsZero() {
+		return 0, !m.held && m.heard.IsZero()
+	}
+	return time.Since(m.heard), true
+}
+
+// hold tells that media stops, or may be expected from now on.
+func (m *fakeMedia) hold(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held, m.heard = on, time.Now()
+}
+
 // packet tells that media comes now.
 func (m *fakeMedia) packet() {
 	m.mu.Lock()
@@ -156,6 +173,36 @@ func TestIdle(t *testing.T) {
 		run(t, Config{SessionIdle: time.Hour, Breaker: BreakerNever}, func(w *world) {
 			w.established()
 			w.pbx.nothing(48 * time.Hour)
+			w.wantCalls(1)
+		})
+	})
+}
+
+func TestMediaTimeout(t *testing.T) {
+	const timeout = `SIP;cause=408;text="media timeout"`
+	t.Run("media, then none", func(t *testing.T) {
+		run(t, Config{MediaTimeout: time.Minute, SessionIdle: time.Hour}, func(w *world) {
+			w.established()
+			for range 9 {
+				time.Sleep(40 * time.Second) // of the bubble's time
+				w.media.packet()
+			}
+			w.bothEnded(time.Minute, timeout)
+		})
+	})
+	t.Run("hold", func(t *testing.T) {
+		run(t, Config{MediaTimeout: time.Minute}, func(w *world) {
+			w.established()
+			w.media.hold(true)
+			w.pbx.nothing(time.Hour + time.Second)
+			w.media.hold(false)
+			w.bothEnded(time.Minute, timeout)
+		})
+	})
+	t.Run("media that we do not see", func(t *testing.T) {
+		run(t, Config{MediaTimeout: time.Minute, Breaker: BreakerNever}, func(w *world) {
+			w.established()
+			w.pbx.nothing(time.Hour)
 			w.wantCalls(1)
 		})
 	})

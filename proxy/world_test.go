@@ -36,6 +36,7 @@ type fakeMedia struct {
 	heard   time.Time // last packet; zero: there is no media
 	fate    dtmf.Fate // of digits
 	asks    bool      // for keyframes
+	held    bool      // no media is expected
 	mark    string    // put before descriptions, in place of what was done to them
 }
 

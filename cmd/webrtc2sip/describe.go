@@ -241,7 +241,8 @@ func describeAdmission(line func(name, format string, values ...any), cfg *confi
 // describeOperation tells when calls end and who watches.
 func describeOperation(line func(name, format string, values ...any), cfg *config.Config) {
 	after := func(d time.Duration) string { return orElse(d == 0, "never", "after "+d.String()) }
-	line("calls end", "%s, without requests and media %s", after(cfg.CallMaxDuration), after(cfg.SessionIdle))
+	line("calls end", "%s, without requests and media %s, without media and not on hold %s",
+		after(cfg.CallMaxDuration), after(cfg.SessionIdle), after(cfg.MediaTimeout))
 	line("at a stop", "%s", orElse(cfg.DrainTime == 0, "calls are hung up at once", "calls may go on for "+cfg.DrainTime.String()))
 	line("redirects", "%s", orElse(cfg.FollowRedirects, "followed to allowed next hops", "passed to the caller"))
 	if r := cfg.Record; r != nil {

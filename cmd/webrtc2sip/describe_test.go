@@ -59,7 +59,7 @@ func TestCheckTells(t *testing.T) {
   numbers          all; of premium rate not for unknown callers
   limits           those of the program
   offenders        shut out for a growing time
-  calls end        after 12h0m0s, without requests and media after 2h0m0s
+  calls end        after 12h0m0s, without requests and media after 2h0m0s, without media and not on hold after 1m0s
   at a stop        calls are hung up at once
   redirects        passed to the caller
 
@@ -96,7 +96,7 @@ func TestCheckTellsOfTheEdge(t *testing.T) {
 <number-allow>+49;112</number-allow><number-deny>+49900*</number-deny><number-region>49;0;00</number-region><premium>allow</premium>
 <limits>calls-all=500;calls-per-account=2</limits><ban>off</ban>
 <hep>homer.example.org;9060;udp;2001;secret-3</hep><admin>*;8080;secret-4-secret-4</admin>
-<call-max-duration>0</call-max-duration><session-idle>600</session-idle><redirect>follow</redirect><drain-time>60</drain-time>
+<call-max-duration>0</call-max-duration><session-idle>600</session-idle><media-timeout>0</media-timeout><redirect>follow</redirect><drain-time>60</drain-time>
 <record-folder>/var/spool/calls</record-folder><record>trunk;t1</record><record>user;1000@example.org</record><record-retention>30</record-retention>`)
 	got := checked(t, path)
 	want := `
@@ -126,7 +126,7 @@ func TestCheckTellsOfTheEdge(t *testing.T) {
                    0… is +49…, 00… is +…
   limits           calls-per-account=2;calls-all=500
   offenders        stay
-  calls end        never, without requests and media after 10m0s
+  calls end        never, without requests and media after 10m0s, without media and not on hold never
   at a stop        calls may go on for 1m0s
   redirects        followed to allowed next hops
   recordings       in /var/spool/calls, calls when the operator asks, by trunk t1, of 1000@example.org, kept for 720h0m0s

@@ -204,6 +204,7 @@ func (g *gateway) proxyConfig() proxy.Config {
 		Meter:         g.metrics,
 
 		SessionIdle:        g.cfg.SessionIdle,
+		MediaTimeout:       g.cfg.MediaTimeout,
 		CallMaxDuration:    g.cfg.CallMaxDuration,
 		RegistersPerSecond: g.cfg.Limits.RegistrationsPerSecond,
 		ContactsPerAoR:     g.cfg.Limits.RegistrationsPerAccount,

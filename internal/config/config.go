@@ -22,6 +22,8 @@ const (
 	DefaultCallMaxDuration = 12 * time.Hour
 	// DefaultSessionIdle is how long a dialog may be without requests and media.
 	DefaultSessionIdle = 2 * time.Hour
+	// DefaultMediaTimeout is how long an answered call may be without media, if it is not on hold.
+	DefaultMediaTimeout = time.Minute
 	// DefaultTrunkExpires is how long a registration at a trunk is asked for.
 	DefaultTrunkExpires = time.Hour
 )
@@ -112,6 +114,8 @@ type Config struct {
 	CallMaxDuration time.Duration
 	// SessionIdle ends dialogs in which neither requests nor media were seen for so long; 0 means never.
 	SessionIdle time.Duration
+	// MediaTimeout ends calls in which neither side has sent media for so long, though both agreed to; 0 means never.
+	MediaTimeout time.Duration
 	// DTMF says how digits go on: dtmf-type, default rfc4733.
 	DTMF DTMFType
 	// HistoryPackets are how many packets of video are kept to answer NACKs, at least and at most:
@@ -234,5 +238,6 @@ func defaults() *Config {
 		HistoryPackets:  [2]int{100, 400},
 		CallMaxDuration: DefaultCallMaxDuration,
 		SessionIdle:     DefaultSessionIdle,
+		MediaTimeout:    DefaultMediaTimeout,
 	}
 }

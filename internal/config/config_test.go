@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 			DebugLevel: slog.LevelInfo, SymmetricRTP: true, RTPPorts: [2]uint16{20000, 39999}, WebRTCPort: 10066, SRTP: SRTP{SDES: true, DTLS: true}, Breaker: Auto,
 			TLSVerify: true, OutboundProbe: 30 * time.Second, Auth: AuthRegistrar, Ban: true,
 			StripHeaders:    []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Identity", "P-Charging-Vector"},
-			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour, HistoryPackets: [2]int{100, 400},
+			CallMaxDuration: 12 * time.Hour, SessionIdle: 2 * time.Hour, MediaTimeout: time.Minute, HistoryPackets: [2]int{100, 400},
 		}
 		if d := diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", text, d)

@@ -64,6 +64,7 @@ var served = map[string]setting{
 	"hep":                 {allowed: "host;port;udp or tcp;capture-id[;auth-key] with a capture-id 0 to 4294967295", set: (*parser).hep, secret: true},
 	"admin":               {allowed: "address;port[;token] with an IP address or *, a port 1 to 65535 or *, and a token of at least 16 visible characters unless the address is of loopback", set: (*parser).admin, secret: true},
 	"call-max-duration":   {allowed: "seconds, 60 to 604800, or 0 for no end", set: (*parser).callMaxDuration},
+	"media-timeout":       {allowed: "seconds, 10 to 86400, or 0 for never", set: (*parser).mediaTimeout},
 	"session-idle":        {allowed: "seconds, 60 to 604800, or 0 for never", set: (*parser).sessionIdle},
 	"redirect":            {allowed: "pass or follow", set: (*parser).redirect},
 	"dtmf-type":           {allowed: "rfc4733, rfc2833 or info", set: (*parser).dtmfType},

@@ -110,6 +110,11 @@ func (p *parser) sessionIdle(value string) (err error) {
 	return err
 }
 
+func (p *parser) mediaTimeout(value string) (err error) {
+	p.config.MediaTimeout, err = seconds(value, 10*time.Second, 24*time.Hour)
+	return err
+}
+
 func (p *parser) redirect(value string) (err error) {
 	p.config.FollowRedirects, err = either(value, "follow", "pass")
 	return err

@@ -18,6 +18,8 @@ func TestOperation(t *testing.T) {
 		{"<call-max-duration>0</call-max-duration>", func(c *Config) { c.CallMaxDuration = 0 }},
 		{"<session-idle>60</session-idle>", func(c *Config) { c.SessionIdle = time.Minute }},
 		{"<session-idle>0</session-idle>", func(c *Config) { c.SessionIdle = 0 }},
+		{"<media-timeout>10</media-timeout>", func(c *Config) { c.MediaTimeout = 10 * time.Second }},
+		{"<media-timeout>0</media-timeout>", func(c *Config) { c.MediaTimeout = 0 }},
 		{"<redirect>Follow</redirect>", func(c *Config) { c.FollowRedirects = true }},
 		{"<redirect>pass</redirect>", func(*Config) {}},
 		{"<drain-time>30</drain-time>", func(c *Config) { c.DrainTime = 30 * time.Second }},
@@ -81,6 +83,7 @@ func TestWrongOperation(t *testing.T) {
 		{"<call-max-duration>59</call-max-duration>", "no such number of seconds; allowed: seconds, 60 to 604800, or 0 for no end"},
 		{"<call-max-duration></call-max-duration>", "no such number of seconds"},
 		{"<session-idle>1.5</session-idle>", "no such number of seconds"},
+		{"<media-timeout>9</media-timeout>", "no such number of seconds"},
 		{"<redirect>yes</redirect>", "neither follow nor pass; allowed: pass or follow"},
 		{"<drain-time>86401</drain-time>", "no such number of seconds"},
 	}.run(t)
