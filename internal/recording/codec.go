@@ -3,6 +3,7 @@ package recording
 import (
 	"strings"
 
+	"webrtc2sip/coder/g711"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -40,9 +41,9 @@ func (c *Config) codecOf(f offeranswer.Format) *codec {
 	case "opus":
 		made.opus = made.rate == 48000
 	case "pcmu":
-		made.decoder = func() Decoder { return g711{&muLaw} }
+		made.decoder = func() Decoder { return companded{g711.Mu} }
 	case "pcma":
-		made.decoder = func() Decoder { return g711{&aLaw} }
+		made.decoder = func() Decoder { return companded{g711.A} }
 	default:
 		made.video = unpackers[made.name]
 		if made.video == nil && c.Decoder != nil {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"webrtc2sip/coder/g711"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -65,15 +66,9 @@ func rtpPacket(payloadType uint8, ssrc uint32, sequence uint16, timestamp uint32
 	return append(b, payload...)
 }
 
-// encodeMu finds the octet of the table that is nearest.
+// encodeMu codes a sample of any size.
 func encodeMu(s float64) byte {
-	best, at := math.Inf(1), 0
-	for i, v := range muLaw {
-		if d := math.Abs(float64(v) - s); d < best {
-			best, at = d, i
-		}
-	}
-	return byte(at)
+	return g711.Mu.Code(int16(min(max(s, math.MinInt16), math.MaxInt16)))
 }
 
 // a bench records one call in fake time.
