@@ -71,6 +71,7 @@ var Ranks = []Rule{
 	{Path: "breaker/feedback", Rank: 0},
 	{Path: "breaker/dtmf", Rank: 0},
 	{Path: "coder/g711", Rank: 0},
+	{Path: "coder/g722", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
 	{Path: "internal/resolver", Rank: 0},
