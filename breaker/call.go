@@ -124,6 +124,9 @@ func (c *call) ensure(side offeranswer.Side, profile offeranswer.Profile, addres
 			return fmt.Errorf("%s changes from %s to %s: %w", side, e.profile, profile, offeranswer.ErrNotAcceptable)
 		}
 		c.closeEnd(side)
+		// Who was offered that one's transport has none any more: an answer of
+		// his that is still to come is none to what stands now.
+		c.exchanges = [2]*exchange{}
 	}
 	e, err := c.open(side, profile, address.Unmap())
 	if err != nil {

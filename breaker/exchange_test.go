@@ -378,6 +378,31 @@ func TestExhausted(t *testing.T) {
 	})
 }
 
+// A target was offered a call whose next target, of another profile, finds no
+// ports; then the answer of the first arrives after all.
+func TestLateAnswerOfATargetBefore(t *testing.T) {
+	b := start(t, Config{RTPPorts: [2]uint16{31980, 31983}})
+	for _, id := range []string{"one", "other"} {
+		taken := newSetup(t, b, newBrowser(t), newPhone(t))
+		taken.id = id
+		taken.exchange(offeranswer.Caller)
+	}
+	s := newSetup(t, b, newBrowser(t), newBrowser(t))
+	offer := s.parties[0].offer()
+	if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, offer, s.legs); err != nil {
+		t.Fatal(err)
+	}
+	late := s.parties[1].answer()
+	legs := s.legs
+	legs[offeranswer.Callee].Profile = offeranswer.RTP
+	if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, offer, legs); !errors.Is(err, offeranswer.ErrExhausted) {
+		t.Fatalf("got %v, want ErrExhausted", err)
+	}
+	if _, err := b.Answer(t.Context(), s.id, offeranswer.Callee, late); !errors.Is(err, offeranswer.ErrNoOffer) {
+		t.Errorf("late answer of the target before: got %v, want ErrNoOffer", err)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	b := start(t, Config{})
 	s := newSetup(t, b, newBrowser(t), newPhone(t))
