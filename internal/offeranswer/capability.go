@@ -105,7 +105,8 @@ func (c *capabilities) potentials(session *capabilities) []Potential {
 }
 
 // alternatives reads the parameters of one a=pcfg: "t=1|2 a=1,2|-m:3". Each
-// transport goes with each list of attributes.
+// transport goes with each list of attributes; each is looked up once, since
+// thousands of both fit in a description.
 func (c *capabilities) alternatives(session *capabilities, n int, parameters []string) []Potential {
 	transports, lists := []string{""}, []string{""}
 	for _, p := range parameters {
@@ -122,37 +123,61 @@ func (c *capabilities) alternatives(session *capabilities, n int, parameters []s
 			return nil
 		}
 	}
-	var all []Potential
+	var halves, all []Potential
+	for _, list := range lists {
+		if len(halves) == maxPotential {
+			break
+		}
+		if p, ok := c.listed(session, list); ok {
+			halves = append(halves, p)
+		}
+	}
 	for _, t := range transports {
-		for _, list := range lists {
-			if p, ok := c.potential(session, n, t, list); ok && len(all) < maxPotential {
-				all = append(all, p)
-			}
+		proto, ok := c.transport(session, t)
+		if !ok {
+			continue
+		}
+		if len(all) >= maxPotential {
+			break
+		}
+		chosen := ""
+		if t != "" {
+			chosen = " t=" + t
+		}
+		for _, p := range halves {
+			p.Number, p.Proto, p.chosen = n, proto, strconv.Itoa(n)+chosen+p.chosen
+			all = append(all, p)
 		}
 	}
 	return all
 }
 
-func (c *capabilities) potential(session *capabilities, n int, transport, list string) (Potential, bool) {
-	p := Potential{Number: n, chosen: strconv.Itoa(n)}
-	if transport != "" {
-		number, err := strconv.Atoi(transport)
-		proto, own := c.transports[number]
-		if !own {
-			proto = session.transports[number]
-		}
-		if err != nil || proto == "" {
-			return p, false
-		}
-		p.Proto, p.chosen = proto, p.chosen+" t="+transport
+// transport looks up a number of a=tcap; none stands for the proto of the m= line.
+func (c *capabilities) transport(session *capabilities, token string) (proto string, ok bool) {
+	if token == "" {
+		return "", true
 	}
+	number, err := strconv.Atoi(token)
+	proto, own := c.transports[number]
+	if !own {
+		proto = session.transports[number]
+	}
+	return proto, err == nil && proto != ""
+}
+
+// listed looks up the attributes of a list, "1,2,[3]": the half of a
+// configuration that is not its transport.
+func (c *capabilities) listed(session *capabilities, list string) (p Potential, ok bool) {
 	if list == "" {
 		return p, true
 	}
 	if strings.HasPrefix(list, "-") { // "-m:", "-s:", "-ms:": without what stands there otherwise, which is not in our way
 		_, list, _ = strings.Cut(list, ":")
 	}
-	for _, token := range strings.Split(list, ",") {
+	if strings.Count(list, ",") >= maxPerSection {
+		return p, false
+	}
+	for token := range strings.SplitSeq(list, ",") {
 		optional := strings.HasPrefix(token, "[")
 		number, err := strconv.Atoi(strings.Trim(token, "[]"))
 		text, own := c.attributes[number]
@@ -166,7 +191,7 @@ func (c *capabilities) potential(session *capabilities, n int, transport, list s
 			return p, false
 		}
 	}
-	p.chosen += " a=" + list
+	p.chosen = " a=" + list
 	return p, true
 }
 

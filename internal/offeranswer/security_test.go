@@ -2,6 +2,7 @@ package offeranswer
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -223,6 +224,30 @@ func TestProfilePairs(t *testing.T) {
 					t.Errorf("answered %s (%v) %q, want %s (%v) %q", got.Proto, got.Profile(), got.Configuration, want.Proto, want.Profile(), want.Configuration)
 				}
 			})
+		}
+	}
+}
+
+// A description of 30 kB with thousands of transports and of lists in one
+// configuration: combining them all took seconds.
+func TestManyAlternatives(t *testing.T) {
+	offer := func(lists string) []byte {
+		return []byte("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n" +
+			"a=tcap:1 RTP/SAVP\r\na=acap:1 crypto:x\r\na=pcfg:1 t=" + strings.Repeat("1|", 7500) + "1 a=" + lists + "\r\n")
+	}
+	for name, lists := range map[string]string{
+		"none good": strings.Repeat("9|", 7500) + "9",
+		"all good":  strings.Repeat("1|", 7500) + "1",
+		"one long":  strings.Repeat("1,", 7500) + "9",
+	} {
+		text := offer(lists)
+		allocated := testing.AllocsPerRun(1, func() {
+			if _, err := Parse(text); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocated > 10000 {
+			t.Errorf("%s: %.0f allocations", name, allocated)
 		}
 	}
 }
