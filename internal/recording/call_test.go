@@ -217,6 +217,24 @@ func TestCodecChangeBeginsAnotherFile(t *testing.T) {
 	only(t, dir, ".ogg")
 }
 
+// TestReoffers has a call whose session timer repeats the offer now and then: the sound goes on, in one file.
+func TestReoffers(t *testing.T) {
+	dir := t.TempDir()
+	inBench(t, dir, nil, func(b *bench) {
+		left := b.phone(caller, 440)
+		for range 2 * maxCodecs {
+			b.talk(400*time.Millisecond, left) // so that each meaning is used
+			b.tap.SetFormats(caller, []offeranswer.Format{pcmu, pcma, opus})
+		}
+	})
+	left, _ := readWAV(t, only(t, dir, ".wav"))
+	wantTone(t, "left", left, 440)
+	wantTone(t, "left at the end", left[len(left)/2:], 440)
+	if s := readCard(t, dir).Streams[0]; s.Malformed != 0 || len(left) != 2*maxCodecs*3200 {
+		t.Errorf("got %d samples, %d packets malformed", len(left), s.Malformed)
+	}
+}
+
 // TestUnknownCodec says what it cannot write.
 func TestUnknownCodec(t *testing.T) {
 	dir := t.TempDir()

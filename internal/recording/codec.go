@@ -27,6 +27,11 @@ type codec struct {
 	video   func(fmtp string) unpacker
 }
 
+// is tells whether two formats are the same; nil is none.
+func (c *codec) is(o *codec) bool {
+	return c != nil && o != nil && c.name == o.name && c.rate == o.rate && c.fmtp == o.fmtp
+}
+
 // codecOf tells how a format is recorded, nil if it has nothing to record: telephone-events, comfort noise, repairs.
 func (c *Config) codecOf(f offeranswer.Format) *codec {
 	made := &codec{name: strings.ToLower(f.Codec), rate: int(f.ClockRate), fmtp: f.FMTP, pcmRate: int(f.ClockRate)}

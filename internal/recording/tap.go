@@ -49,7 +49,10 @@ func (t *Tap) SetFormats(side offeranswer.Side, formats []offeranswer.Format) {
 		codecs = *old
 	}
 	for _, f := range formats {
-		c := t.rec.recorder.config.codecOf(f)
+		c, old := t.rec.recorder.config.codecOf(f), codecs[f.PayloadType&0x7f]
+		if c.is(old) {
+			continue // decoders go on, at every re-offer of a session timer
+		}
 		if c != nil && (c.unknown || c.red || (c.video != nil) == t.video) {
 			codecs[f.PayloadType&0x7f] = c
 		}
