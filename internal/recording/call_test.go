@@ -324,6 +324,37 @@ func TestPicturesThatLackAPacket(t *testing.T) {
 	}
 }
 
+// hoarder is an unpacker that keeps all that it gets, as those of fragments do as long as no end comes.
+type hoarder struct{ kept, most int }
+
+func (h *hoarder) unpack(payload []byte) ([]byte, error) {
+	h.kept += len(payload)
+	h.most = max(h.most, h.kept)
+	return nil, nil
+}
+func (h *hoarder) reset()                    { h.kept = 0 }
+func (h *hoarder) look([]byte) (shape, bool) { return shape{}, false }
+
+// TestEndlessFragments has a sender who begins units and never ends them.
+func TestEndlessFragments(t *testing.T) {
+	for name, pictures := range map[string]int64{"one picture": 0, "many pictures": 1} {
+		h := &hoarder{}
+		v := &sight{ask: func() {}}
+		c := &codec{name: "h264", rate: 90000, video: func(string) unpacker { return h }}
+		payload := make([]byte, 1200)
+		for n := range int64(4 * maxPicture / len(payload)) {
+			v.take(&queued{position: n / 8 * 3000 * pictures, sequence: n, codec: c, payload: payload}, false, 0, func(picture) {})
+		}
+		limit := maxPicture
+		if pictures > 0 {
+			limit = 8 * len(payload)
+		}
+		if h.most > limit {
+			t.Errorf("%s: %d octets kept, want at most %d", name, h.most, limit)
+		}
+	}
+}
+
 // TestLiesAboutTime has packets that were overtaken claim any time: they must not hold up those behind them.
 func TestLiesAboutTime(t *testing.T) {
 	dir := t.TempDir()

@@ -20,6 +20,7 @@ type sight struct {
 	reading  *codec
 	unpacker unpacker // of it
 	picture  []byte
+	taken    int   // octets of payload for it, also those that the unpacker still keeps
 	position int64 // of the picture
 	begun    bool  // a packet was taken
 	broken   bool  // the picture lacks something
@@ -61,7 +62,7 @@ func (v *sight) take(q *queued, gap bool, now time.Duration, show func(picture))
 	if gap { // in what is under way, and perhaps in what comes
 		v.picture, v.broken, v.blind = nil, true, true
 		if v.unpacker != nil {
-			v.unpacker.reset()
+			v.forget()
 		}
 	}
 	if len(q.payload) == 0 {
@@ -69,24 +70,48 @@ func (v *sight) take(q *queued, gap bool, now time.Duration, show func(picture))
 	}
 	if q.codec != v.reading {
 		v.reading, v.unpacker = q.codec, q.codec.video(q.codec.fmtp)
-		v.picture, v.blind = nil, true
+		v.picture, v.taken, v.blind = nil, 0, true
 	}
-	if len(v.picture) > 0 && q.position != v.position {
-		v.finish(now, show) // there was no marker
+	if q.position != v.position {
+		v.next(now, show) // there was no marker
 	}
 	v.position = q.position
-	data, err := v.unpacker.unpack(q.payload)
-	if err != nil {
-		v.Malformed++
-	}
-	if err != nil || len(v.picture)+len(data) > maxPicture {
-		v.broken, v.blind = true, true
-		data = nil
-	}
-	v.picture = append(v.picture, data...)
+	v.add(q.payload)
 	if q.marker {
 		v.finish(now, show)
 	}
+}
+
+// next ends a picture whose time is over.
+func (v *sight) next(now time.Duration, show func(picture)) {
+	if len(v.picture) > 0 {
+		v.finish(now, show)
+		return
+	}
+	v.forget()
+}
+
+// add gives a payload to the picture.
+func (v *sight) add(payload []byte) {
+	if v.taken += len(payload); v.taken > maxPicture {
+		v.unpacker.reset()
+		v.picture, v.broken, v.blind = nil, true, true
+		return
+	}
+	data, err := v.unpacker.unpack(payload)
+	if err != nil {
+		v.Malformed++
+		v.broken, v.blind = true, true
+		return
+	}
+	v.picture = append(v.picture, data...)
+}
+
+// forget drops what the unpacker has of a picture that is over: fragments without
+// an end, which it would keep and add to for as long as the call lasts.
+func (v *sight) forget() {
+	v.taken = 0
+	v.unpacker.reset()
 }
 
 // finish shows the picture, if it is whole and can be decoded.
@@ -97,6 +122,7 @@ func (v *sight) finish(now time.Duration, show func(picture)) {
 	if !broken {
 		p.shape, p.key = v.unpacker.look(p.data)
 	}
+	v.forget()
 	if p.key {
 		v.blind, v.waiting = false, false
 	}
