@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 )
 
@@ -50,14 +49,14 @@ func (Key) GoString() string { return "[secret]" }
 
 // Context protects what goes to a party, and opens what comes from it.
 type Context struct {
-	in, out         *srtp.Context
+	in, out         *direction
 	inLeft, outLeft uint64 // packets until the lifetime ends, if it is limited
 	limited         [2]bool
-	rtp, rtcp       sources
 
-	// Kept here so that no packet allocates one.
-	rtpHeader  rtp.Header
-	rtcpHeader rtcp.Header
+	// RTCP comes seldom.
+	rtcpIn, rtcpOut *srtp.Context
+	reporters       sources
+	rtcpHeader      rtcp.Header // kept here so that no packet allocates one
 }
 
 // Limits of Key.Lifetime, by direction.
@@ -71,22 +70,28 @@ const (
 func New(profile Profile, in, out Key) (*Context, error) {
 	c := &Context{inLeft: in.Lifetime, outLeft: out.Lifetime, limited: [2]bool{in.Lifetime != 0, out.Lifetime != 0}}
 	var err error
-	if c.in, err = direction(profile, in, srtp.SRTPReplayProtection(replayWindow), srtp.SRTCPReplayProtection(replayWindow)); err != nil {
+	if c.in, err = newDirection(profile, in); err != nil {
 		return nil, err
 	}
-	if c.out, err = direction(profile, out); err != nil {
+	if c.out, err = newDirection(profile, out); err != nil {
+		return nil, err
+	}
+	if c.rtcpIn, err = newRTCP(profile, in, srtp.SRTCPReplayProtection(replayWindow)); err != nil {
+		return nil, err
+	}
+	if c.rtcpOut, err = newRTCP(profile, out); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func direction(profile Profile, k Key, options ...srtp.ContextOption) (*srtp.Context, error) {
+func newRTCP(profile Profile, k Key, options ...srtp.ContextOption) (*srtp.Context, error) {
 	if len(k.MKI) > 0 {
 		options = append(options, srtp.MasterKeyIndicator(k.MKI))
 	}
 	c, err := srtp.CreateContext(k.Master, k.Salt, profile, options...)
 	if err != nil {
-		return nil, fmt.Errorf("SRTP context: %w", err)
+		return nil, fmt.Errorf("SRTCP context: %w", err)
 	}
 	return c, nil
 }
@@ -94,7 +99,7 @@ func direction(profile Profile, k Key, options ...srtp.ContextOption) (*srtp.Con
 // KeepIn goes on with what old knows of the packets that come: their key is
 // the same. Counters that began anew would take replays.
 func (c *Context) KeepIn(old *Context) {
-	c.in, c.rtp, c.rtcp = old.in, old.rtp, old.rtcp
+	c.in, c.rtcpIn, c.reporters = old.in, old.rtcpIn, old.reporters
 	c.inLeft, c.limited[inward] = old.inLeft, old.limited[inward]
 }
 
@@ -102,29 +107,21 @@ func (c *Context) KeepIn(old *Context) {
 // the same. Counters that began anew would encrypt two packets with one key
 // stream (RFC 3711 §9.1).
 func (c *Context) KeepOut(old *Context) {
-	c.out, c.outLeft, c.limited[outward] = old.out, old.outLeft, old.limited[outward]
+	c.out, c.rtcpOut = old.out, old.rtcpOut
+	c.outLeft, c.limited[outward] = old.outLeft, old.limited[outward]
 }
 
 // OpenRTP verifies and decrypts an SRTP packet in place; ok is false for one
 // that is forged, replayed, malformed, of too many sources, or beyond the
 // lifetime of its key.
 func (c *Context) OpenRTP(p []byte) (plain []byte, ok bool) {
-	if len(p) < 12 || c.limited[inward] && c.inLeft == 0 {
+	if c.limited[inward] && c.inLeft == 0 {
 		return nil, false
 	}
-	ssrc := binary.BigEndian.Uint32(p[8:])
-	if !c.rtp.takes(ssrc) {
-		return nil, false
-	}
-	plain, err := c.in.DecryptRTP(p, p, &c.rtpHeader)
-	if err != nil {
-		return nil, false
-	}
-	c.rtp.heard(ssrc)
-	if c.limited[inward] {
+	if plain, ok = c.in.openRTP(p); ok && c.limited[inward] {
 		c.inLeft--
 	}
-	return plain, true
+	return plain, ok
 }
 
 // OpenRTCP is OpenRTP for a compound SRTCP packet.
@@ -133,14 +130,14 @@ func (c *Context) OpenRTCP(p []byte) (plain []byte, ok bool) {
 		return nil, false
 	}
 	ssrc := binary.BigEndian.Uint32(p[4:])
-	if !c.rtcp.takes(ssrc) {
+	if !c.reporters.takes(ssrc) {
 		return nil, false
 	}
-	plain, err := c.in.DecryptRTCP(p, p, &c.rtcpHeader)
+	plain, err := c.rtcpIn.DecryptRTCP(p, p, &c.rtcpHeader)
 	if err != nil {
 		return nil, false
 	}
-	c.rtcp.heard(ssrc)
+	c.reporters.heard(ssrc)
 	return plain, true
 }
 
@@ -154,17 +151,16 @@ func (c *Context) SealRTP(p []byte) (sealed []byte, ok bool) {
 		}
 		c.outLeft--
 	}
-	sealed, err := c.out.EncryptRTP(p, p, &c.rtpHeader)
-	return sealed, err == nil
+	return c.out.sealRTP(p)
 }
 
 // SealRTCP is SealRTP for a compound RTCP packet, which needs 20 octets.
 func (c *Context) SealRTCP(p []byte) (sealed []byte, ok bool) {
-	sealed, err := c.out.EncryptRTCP(p, p, &c.rtcpHeader)
+	sealed, err := c.rtcpOut.EncryptRTCP(p, p, &c.rtcpHeader)
 	return sealed, err == nil
 }
 
-// sources are the SSRCs that have authenticated packets, up to a limit. A list
+// sources are the SSRCs that have authenticated reports, up to a limit. A list
 // is shorter than any map for the few that a call has.
 type sources struct {
 	last  uint32
