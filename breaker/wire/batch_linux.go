@@ -90,6 +90,36 @@ func (f *frames) send(fd int) (packets, octets, failed int) {
 	return packets, octets, failed
 }
 
+// letters are packets of several sockets that wait for their turn.
+type letters struct {
+	used int
+	list [batch]letter
+}
+
+type letter struct {
+	link *rawLink
+	n    int    // octets of data
+	size uint32 // of name, where it is to be sent to
+	name sockaddr
+	data [bufferSize]byte
+}
+
+// next returns where the next packet goes. There is always room.
+func (l *letters) next() *letter { return &l.list[l.used] }
+
+// put keeps what next has returned, and tells whether it was the last one.
+func (l *letters) put() (full bool) {
+	l.used++
+	return l.used == batch
+}
+
+// take returns how many there are, and makes room for others once they are done.
+func (l *letters) take() int {
+	n := l.used
+	l.used = 0
+	return n
+}
+
 // sendTo sends one packet without waiting. A call that does not wait needs no word to the scheduler.
 func sendTo(fd int, packet []byte, name *sockaddr, size uint32) syscall.Errno {
 	for {

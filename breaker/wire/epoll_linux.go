@@ -28,6 +28,9 @@ const (
 
 // epoll is the engine of Linux. Its loop keeps one thread.
 //
+// A round receives, then delivers, then sends: each for many packets in turn. Were every packet carried through all
+// three on its own, our code and the kernel's would drive each other out of the processor's caches with each of them.
+//
 // An event names its socket by slot and generation, not by file descriptor or pointer: when a socket is closed while
 // events of it wait in the same round, its slot has moved on, and a new socket in that slot is not mistaken for it.
 type epoll struct {
@@ -38,9 +41,11 @@ type epoll struct {
 
 	events [eventLimit]unix.EpollEvent
 	slots  []slot
-	free   []int32 // slots that hold nothing
-	rx     *frames
+	free   []int32    // slots that hold nothing
+	rx     *frames    // of a web socket, on their way to its receivers
 	dirty  []*rawLink // with packets in their batches
+	in     *letters   // of legacy sockets, on their way to their receivers
+	out    *letters   // of legacy sockets, on their way to the kernel
 
 	busy    bool // something came lately; see wait
 	stopped bool
@@ -61,7 +66,7 @@ func newEpoll(w *Worker) (engine, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	e := &epoll{worker: w, fd: fd, event: event, rx: newFrames(bufferSize - Spare)}
+	e := &epoll{worker: w, fd: fd, event: event, rx: newFrames(bufferSize - Spare), in: new(letters), out: new(letters)}
 	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}); err != nil {
 		e.close()
 		return nil, os.NewSyscallError("epoll_ctl", err)
@@ -98,6 +103,7 @@ func (e *epoll) run() error {
 				e.receive(ev)
 			}
 		}
+		e.deliver()
 		e.flush()
 		e.worker.counts.show()
 	}
@@ -171,14 +177,12 @@ func (e *epoll) serveEarlier() {
 // that has gone: both mean nothing here.
 func (e *epoll) receive(ev *unix.EpollEvent) {
 	s := &e.slots[ev.Fd]
-	if s.generation != ev.Pad || s.link == nil {
-		return
-	}
-	defer e.worker.rescue()
-	if l := s.link; l.tx != nil {
-		e.receiveBatch(l)
-	} else {
-		e.receiveOne(l)
+	switch {
+	case s.generation != ev.Pad || s.link == nil:
+	case s.link.tx != nil:
+		e.receiveBatch(s.link)
+	default:
+		e.receiveOne(s.link)
 	}
 }
 
@@ -192,23 +196,42 @@ func (e *epoll) receiveBatch(l *rawLink) {
 			e.worker.counts.truncated.n++
 			continue
 		}
-		e.worker.deliver(l.socket, rx.data[i][:m.n], rx.names[i].addrPort())
+		e.deliverTo(l.socket, rx.data[i][:m.n], rx.names[i].addrPort())
 	}
 }
 
 func (e *epoll) receiveOne(l *rawLink) {
-	data, name := &e.rx.data[0], &e.rx.names[0]
+	at := e.in.next()
 	size := uint32(sockaddrSize)
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd), uintptr(unsafe.Pointer(data)), MaxPacket,
-		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&size)))
-	e.serveEarlier()
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd), uintptr(unsafe.Pointer(&at.data)), MaxPacket,
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(&at.name)), uintptr(unsafe.Pointer(&size)))
 	switch {
 	case errno != 0:
 	case n > MaxPacket:
 		e.worker.counts.truncated.n++
 	default:
-		e.worker.deliver(l.socket, data[:n], name.addrPort())
+		at.link, at.n = l, int(n)
+		if e.in.put() {
+			e.deliver()
+		}
 	}
+}
+
+// deliver hands on what receiveOne has received.
+func (e *epoll) deliver() {
+	if e.in.used == 0 {
+		return
+	}
+	e.serveEarlier()
+	for i := range e.in.take() {
+		at := &e.in.list[i]
+		e.deliverTo(at.link.socket, at.data[:at.n], at.name.addrPort())
+	}
+}
+
+func (e *epoll) deliverTo(s *Socket, packet []byte, from netip.AddrPort) {
+	defer e.worker.rescue()
+	e.worker.deliver(s, packet, from)
 }
 
 func (e *epoll) flush() {
@@ -217,6 +240,21 @@ func (e *epoll) flush() {
 		e.dirty[i] = nil
 	}
 	e.dirty = e.dirty[:0]
+	e.post()
+}
+
+// post sends what waits of legacy sockets, each its own system call.
+func (e *epoll) post() {
+	c := &e.worker.counts
+	for i := range e.out.take() {
+		at := &e.out.list[i]
+		if sendTo(at.link.fd, at.data[:at.n], &at.name, at.size) != 0 {
+			c.sendFailed.n++
+			continue
+		}
+		c.sent.n++
+		c.sentOctets.n += uint64(at.n)
+	}
 }
 
 func (e *epoll) open(addr netip.AddrPort, shared bool) (link, error) {
@@ -310,6 +348,7 @@ func (l *rawLink) start(s *Socket) error {
 func (l *rawLink) close() {
 	if e := l.engine; l.slot >= 0 {
 		l.flush()
+		e.post()
 		_ = unix.EpollCtl(e.fd, unix.EPOLL_CTL_DEL, l.fd, nil)
 		e.slots[l.slot] = slot{generation: e.slots[l.slot].generation + 1}
 		e.free = append(e.free, l.slot)
@@ -322,19 +361,17 @@ func (l *rawLink) close() {
 }
 
 func (l *rawLink) send(packet []byte, to netip.AddrPort) {
-	c := &l.engine.worker.counts
+	e := l.engine
 	if l.tx == nil {
-		var name sockaddr
-		if sendTo(l.fd, packet, &name, name.set(to)) != 0 {
-			c.sendFailed.n++
-			return
+		at := e.out.next()
+		at.link, at.n, at.size = l, copy(at.data[:], packet), at.name.set(to)
+		if e.out.put() {
+			e.post()
 		}
-		c.sent.n++
-		c.sentOctets.n += uint64(len(packet))
 		return
 	}
 	if l.tx.used == 0 {
-		l.engine.dirty = append(l.engine.dirty, l)
+		e.dirty = append(e.dirty, l)
 	}
 	l.tx.add(packet, to)
 	if l.tx.used == batch {
