@@ -3,6 +3,7 @@ module webrtc2sip
 go 1.26.0
 
 require (
+	github.com/ebitengine/purego v0.11.3
 	github.com/emiago/sipgo v1.7.2
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/google/go-cmp v0.7.0

@@ -72,6 +72,7 @@ var Ranks = []Rule{
 	{Path: "breaker/dtmf", Rank: 0},
 	{Path: "coder/g711", Rank: 0},
 	{Path: "coder/g722", Rank: 0},
+	{Path: "coder/opus", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
 	{Path: "internal/resolver", Rank: 0},
@@ -105,6 +106,7 @@ var Homes = []Home{
 	{"github.com/pion/rtp", []string{"breaker/...", "internal/recording"}},
 	{"github.com/pion/rtcp", []string{"breaker/..."}},
 	{"github.com/pion/sdp", []string{"internal/offeranswer"}},
+	{"github.com/ebitengine/purego", []string{"coder/opus"}},
 	{"github.com/urfave/cli", []string{"cmd/..."}},
 }
 
