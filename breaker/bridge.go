@@ -61,6 +61,7 @@ type terminal struct {
 	tap  Tap // nil: nobody records what comes from here
 
 	partner *partner               // of feedback about video; nil: none
+	red     *redundancy            // of sound from the party; nil: none
 	keys    atomic.Pointer[keypad] // digits from the party; nil: none yet
 	keyed   keyQueue               // digits to the party
 	digit   func(dtmf.Digit)       // tells signalling of one from the party
@@ -126,36 +127,50 @@ func (t *terminal) ReceiveRTP(p []byte) {
 	if p, ok = t.unwrap(p, &h); !ok {
 		return
 	}
+	if t.red != nil && t.red.is(h.payloadType) {
+		if p, ok = t.takeApart(p, &h, at); !ok {
+			t.unwanted.Add(1)
+			return
+		}
+	}
+	t.pass(p, &h, at)
+}
+
+// pass takes a packet to the other side, if it may go there.
+func (t *terminal) pass(p []byte, h *header, at time.Duration) {
 	size, clockRate := len(p)-h.length, t.route.clockRates[h.payloadType&0x7f]
 	to, event := t.route.payloadTypes[h.payloadType], t.route.event(h.payloadType)
 	if to == offeranswer.NoPayload && event == nil || clockRate == 0 {
 		t.unwanted.Add(1)
 		return
 	}
-	if !h.repeated {
-		t.in.packet(&h, size, at, clockRate)
+	if !h.repeated && !h.restored {
+		t.in.packet(h, size, at, clockRate)
 	}
 	if !t.route.open || t.peer.endpoint == nil {
 		t.unwanted.Add(1) // on hold, and yet it speaks, as most phones do
 		return
 	}
 	if t.partner != nil {
-		t.partner.received(&h, p[h.length:], at)
+		t.partner.received(h, p[h.length:], at)
 		defer t.ask(at)
 	}
-	if !t.passes(event, &h, p[h.length:], at) {
-		t.peer.out.skip(&h)
+	if !t.passes(event, h, p[h.length:], at) {
+		t.peer.out.skip(h)
 		return
 	}
 	h.payloadType = to
-	if !t.peer.out.next(&h, at, clockRate) {
+	if !t.peer.out.next(h, at, clockRate) {
 		return
 	}
 	if t.tap != nil {
 		t.tap.Packet(t.side, at, p)
 	}
+	if h.redundant {
+		t.red.Renumber(p, h.length, &t.route.payloadTypes)
+	}
 	t.peer.out.count(size)
-	t.peer.send(t.rewrite(&h, p), h.sequence, at)
+	t.peer.send(t.rewrite(h, p), h.sequence, at)
 }
 
 // passes takes digits out of the packets, and tells whether one is to go on.

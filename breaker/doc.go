@@ -49,6 +49,11 @@
 // when the receiver asks, when something is lost for good. Browsers are told what
 // the other side can take (REMB) and what has arrived (transport-cc).
 //
+// Sound may come with copies of the packets before (RED, RFC 2198). It goes on so
+// if the other side has agreed to that as well; else a copy takes the place of a
+// packet that was lost, and the rest of them ends here. ULPFEC and FlexFEC are
+// declined, see package offeranswer.
+//
 // Digits go through a keypad at each end: at most twenty a second, each once
 // whether it comes in RTP, in INFO or in both, and in the form that the other
 // side takes.

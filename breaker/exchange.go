@@ -114,7 +114,7 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	s.formats[a.offerer] = offered.Formats
 	s.formats[a.offerer.Other()] = append(slices.Clip(answered.Formats), sent.Formats...) // where they differ, ours count
 	c.agreeDigits(a, k, forth, back)
-	terms := c.agreeFeedback(a, k)
+	terms, red := c.agreeFeedback(a, k), agreeRedundancy(a, k)
 	s.flows = forth.open && back.open
 	comforts := [2]comfort{c.agreeComfort(a, k, 0), c.agreeComfort(a, k, 1)}
 	if err := c.worker.wire.Do(func() {
@@ -122,6 +122,7 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 			if t != nil {
 				s.bridge.ends[side].setTerms(t, c.breaker.config.HistoryPackets)
 			}
+			s.bridge.ends[side].red = red[side]
 		}
 		offerer.setRoute(forth)
 		answerer.setRoute(back)

@@ -170,6 +170,14 @@ func (o *outgoing) now(at time.Duration) uint32 {
 	return extrapolate(o.position.Load(), o.clockRate.Load(), at)
 }
 
+// lacks tells whether a packet has its place behind the last one: neither it was
+// sent nor anything after it, and the source has not started anew.
+func (o *outgoing) lacks(h *header) bool {
+	ahead := int16(h.sequence - o.highestIn)
+	return o.started && !o.realign && h.ssrc == o.source && ahead > 0 && ahead <= maxDropout &&
+		int32(h.timestamp+o.timestampOffset-o.timestamp) > 0
+}
+
 // count adds a packet that went out; size is that of its payload.
 func (o *outgoing) count(size int) {
 	o.packets.Add(1)

@@ -120,7 +120,8 @@ func (t *terminal) unwrap(p []byte, h *header) ([]byte, bool) {
 // knows tells whether the party has agreed to a payload type.
 func (t *terminal) knows(pt uint8) bool {
 	return t.route.payloadTypes[pt] != offeranswer.NoPayload || t.route.event(pt) != nil ||
-		t.partner != nil && t.partner.repeated[pt] != offeranswer.NoPayload
+		t.partner != nil && t.partner.repeated[pt] != offeranswer.NoPayload ||
+		t.red != nil && t.red.is(pt)
 }
 
 // received notes a packet of the party.

@@ -12,8 +12,10 @@ type header struct {
 	timestamp   uint32
 	ssrc        uint32
 	length      int // with CSRC list and extension
-	// repeated tells that it came in a retransmission, see partner.
-	repeated bool
+	// repeated tells that it came in a retransmission, see partner; restored, out
+	// of a copy, and redundant, that the packet goes on with its copies, see
+	// redundancy.
+	repeated, restored, redundant bool
 }
 
 // parseRTP reads the header of p. ok is false where a length in the packet

@@ -2,8 +2,13 @@ package feedback
 
 import "encoding/binary"
 
-// maxRedundant encodings of one packet are understood; browsers send one or two.
-const maxRedundant = 8
+const (
+	// maxRedundant encodings of one packet are understood; browsers send one or two.
+	maxRedundant = 8
+	// MaxRestored is the length of the longest packet that [RED.Restore] makes: a
+	// copy has up to 1023 octets (RFC 2198 §3).
+	MaxRestored = 12 + 0x3ff
+)
 
 // RED is what a packet of RFC 2198 carries: the primary encoding, and copies of
 // those of the packets before it. The zero value is ready to parse.
@@ -55,6 +60,31 @@ func (r *RED) Parse(packet []byte, header int) bool {
 		end -= int(packet[end-1])
 	}
 	return r.primary < end
+}
+
+// Copies is how many earlier encodings there are.
+func (r *RED) Copies() int { return r.count }
+
+// CopyType is the payload type of the encoding a number of packets before this
+// one, from 1 to Copies.
+func (r *RED) CopyType(before int) uint8 { return r.copies[r.count-before].payloadType }
+
+// Primary returns the data of the primary encoding, in the packet.
+func (r *RED) Primary(packet []byte) []byte {
+	end := len(packet)
+	if packet[0]&0x20 != 0 {
+		end -= int(packet[end-1])
+	}
+	return packet[r.primary:end]
+}
+
+// Renumber gives all encodings of the packet other payload types, in place: to
+// is indexed by those that they have. All of them must be in it.
+func (r *RED) Renumber(packet []byte, header int, to *[128]uint8) {
+	for i := range r.copies[:r.count] {
+		packet[header+4*i] = 0x80 | to[r.copies[i].payloadType]&0x7f
+	}
+	packet[header+4*r.count] = to[r.PayloadType] & 0x7f
 }
 
 // Restore appends to dst the packet that was sent a number of packets before

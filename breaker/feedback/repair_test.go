@@ -279,6 +279,16 @@ func TestRED(t *testing.T) {
 	if _, ok := r.Restore(nil, p, 3); ok {
 		t.Error("restored what is not there")
 	}
+	if r.Copies() != 2 || r.CopyType(1) != 110 || r.CopyType(2) != 111 || string(r.Primary(p)) != "PRIMARY" {
+		t.Errorf("%d copies of types %d and %d, primary %q", r.Copies(), r.CopyType(1), r.CopyType(2), r.Primary(p))
+	}
+	var to [128]uint8
+	to[109], to[110], to[111] = 9, 10, 11
+	other := slices.Clone(p)
+	r.Renumber(other, 12, &to)
+	if other[12] != 0x80|11 || other[16] != 0x80|10 || other[20] != 9 || !slices.Equal(other[21:], p[21:]) {
+		t.Errorf("renumbered to %x", other)
+	}
 	got := r.Unwrap(p, 12)
 	if string(got[12:]) != "PRIMARY" || got[1] != 109 || binary.BigEndian.Uint16(got[2:]) != 100 {
 		t.Errorf("primary %x", got)
@@ -321,6 +331,11 @@ func FuzzRED(f *testing.F) {
 				t.Errorf("%d octets out of %d", len(got), len(p))
 			}
 		}
+		if got := r.Primary(p); len(got) == 0 || len(got) > len(p)-12 {
+			t.Errorf("primary of %d octets out of %d", len(got), len(p))
+		}
+		var to [128]uint8
+		r.Renumber(p, 12, &to)
 		if got := r.Unwrap(p, 12); len(got) <= 12 || len(got) > len(p) {
 			t.Errorf("%d octets out of %d", len(got), len(p))
 		}

@@ -51,17 +51,18 @@ func staticFormat(pt uint8, kind string) Format {
 }
 
 // repairs are the encodings that protect a stream instead of being one. They end
-// at our endpoints, so none of them goes to the other side.
+// at our endpoints, so none of them goes to the other side, but for RED of sound
+// that says what it holds.
 var repairs = []string{"rtx", "red", "ulpfec", "flexfec", "flexfec-03", "parityfec"}
 
 // carriedFormats returns those formats of a section that pass the gateway, in
 // their order, without RTCP feedback: every encoding that has a name, since
 // packets are forwarded without being understood. Payload types 64 to 95 stay
 // behind: with rtcp-mux their packets look like RTCP (RFC 5761 §4).
-func carriedFormats(formats []Format) []Format {
+func (m *Media) carriedFormats() []Format {
 	var out []Format
-	for _, f := range formats {
-		if f.Codec == "" || f.isRepair() || f.PayloadType >= 64 && f.PayloadType <= 95 {
+	for _, f := range m.Formats {
+		if !f.passes() || f.isRepair() && !m.holds(f) {
 			continue
 		}
 		f.Feedback = nil
@@ -69,6 +70,8 @@ func carriedFormats(formats []Format) []Format {
 	}
 	return out
 }
+
+func (f Format) passes() bool { return f.Codec != "" && (f.PayloadType < 64 || f.PayloadType > 95) }
 
 func (f Format) isRepair() bool {
 	return slices.ContainsFunc(repairs, func(name string) bool { return strings.EqualFold(f.Codec, name) })
@@ -90,7 +93,7 @@ type pair struct{ offered, sent, answered Format }
 // pairSections returns the formats that an exchange of three sections leaves, in
 // the answer's order. sent has those of offered that pass, in their order.
 func pairSections(offered, sent, answer *Media) []pair {
-	carried := carriedFormats(offered.Formats)
+	carried := offered.carriedFormats()
 	pairs := make([]pair, 0, len(answer.Formats))
 	matches := matchFormats(sent.Formats, answer.Formats)
 	for _, m := range matches {
@@ -98,7 +101,7 @@ func pairSections(offered, sent, answer *Media) []pair {
 			pairs = append(pairs, pair{carried[m.offered], sent.Formats[m.offered], answer.Formats[m.answered]})
 		}
 	}
-	return pairEvents(pairs, carried, sent, answer, matches)
+	return pairEvents(pairRedundancy(pairs), carried, sent, answer, matches)
 }
 
 // match is a format of an offer with its counterpart in the answer, as indexes.

@@ -35,9 +35,14 @@
 // side lacks or refuses.
 //
 // What ends at our endpoints is theirs to negotiate and crosses for nobody:
-// RTCP feedback (written under AVPF only), repair (rtx, red, fec) and header
+// RTCP feedback (written under AVPF only), repair (rtx) and header
 // extensions, but for the camera's orientation, which passes under the number of
-// each side ([ExtensionOrientation]). Offers of simulcast are answered without
+// each side ([ExtensionOrientation]). RED of sound (RFC 2198) passes where both
+// sides have it and mean the same formats by it; else browsers have it with us
+// alone. ULPFEC (RFC 5109), with the RED of pictures around it, and FlexFEC
+// (RFC 8627) are declined: they restore header fields from those of other
+// packets, and the sequence numbers, timestamps and SSRCs that they were made of
+// are not those that leave here. Retransmissions do their work. Offers of simulcast are answered without
 // it, which asks for one layer (RFC 8853 §5.3.2).
 //
 // # Several sections

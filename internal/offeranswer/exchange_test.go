@@ -316,9 +316,9 @@ func TestMakeAnswerKeepsOfferedPayloadTypes(t *testing.T) {
 		{
 			"own numbers",
 			phone("m=audio 4000 RTP/AVP 8 97 101", "a=rtpmap:97 OPUS/48000/2", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15"),
-			[]string{"m=audio 10066 UDP/TLS/RTP/SAVPF 8 111 126 110", "fmtp:126 0-15", "fmtp:110 0-15"},
+			[]string{"m=audio 10066 UDP/TLS/RTP/SAVPF 8 111 126 110 63", "fmtp:126 0-15", "fmtp:110 0-15", "fmtp:63 111/111"},
 		},
-		{"no rtpmap", phone("m=audio 4000 RTP/AVP 111 126"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 111 126 110"}},
+		{"no rtpmap", phone("m=audio 4000 RTP/AVP 111 126"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 111 126 110 63", "fmtp:63 111/111"}},
 		{"codec that was not offered", phone("m=audio 4000 RTP/AVP 0 18 101", "a=rtpmap:101 telephone-event/16000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0 126"}},
 		{"codec twice", phone("m=audio 4000 RTP/AVP 97 98", "a=rtpmap:97 PCMU/8000", "a=rtpmap:98 PCMU/8000"), []string{"m=audio 10066 UDP/TLS/RTP/SAVPF 0 126"}},
 	}

@@ -31,7 +31,7 @@ func MakeOffer(offer *Description, places []Place, t Transport) (*Description, e
 			return nil, err
 		}
 		m.Direction = offer.Media[p.Offered].Direction
-		m.Formats = carriedFormats(offer.Media[p.Offered].Formats)
+		m.Formats = offer.Media[p.Offered].carriedFormats()
 		m.RTCPReducedSize = t.Profile == WebRTC // RFC 9429 §5.2.1
 		t.settle(&m, p.Sent, d.Media)
 		d.Media[p.Sent] = m

@@ -8,7 +8,7 @@ import (
 
 // What our endpoints do themselves is negotiated with each side alone, and has
 // formats of its own behind those that pass: retransmissions (RFC 4588) towards
-// browsers, and telephone-events at the clock rates that a browser needs to send
+// browsers, redundant sound (RFC 2198), and telephone-events at the clock rates that a browser needs to send
 // any, for a phone that has another rate or reads digits in SIP INFO.
 
 // isRetransmission tells whether the format is RTX.
@@ -85,6 +85,11 @@ func (t *Transport) offerOwn(d *Description, places []Place) {
 				}
 				add(Format{Codec: "telephone-event", ClockRate: rate, Channels: 1, FMTP: "0-15"})
 			}
+			for _, f := range passing {
+				if red, ok := redundancyOf(f, m.Formats); ok {
+					add(red)
+				}
+			}
 		}
 		t.groupRepairs(m, t.Lines[k])
 	}
@@ -119,6 +124,7 @@ func (t *Transport) answerOwn(m, offered *Media, line Line) {
 			m.Formats = append(m.Formats, f)
 		}
 	}
+	m.acceptRedundancy(offered)
 	t.groupRepairs(m, line)
 }
 

@@ -46,18 +46,31 @@ func PayloadMap(offered, sent, answer *Media) PayloadTypes {
 // 96 in each section, and browsers refuse such an offer as a whole.
 func renumber(d *Description, places []Place) {
 	var used [128]*Format
+	settle := func(f *Format) {
+		if other := used[f.PayloadType&127]; other != nil && !other.interchangeable(*f) {
+			pt, ok := unusedPayloadType(&used, places, d)
+			if !ok {
+				return // more than a hundred formats; the browser will choose
+			}
+			f.PayloadType = pt
+		}
+		used[f.PayloadType&127] = f
+	}
 	for _, p := range places {
 		formats := d.Media[p.Sent].Formats
+		moved := make(map[uint8]uint8)
 		for i := range formats {
-			f := &formats[i]
-			if other := used[f.PayloadType&127]; other != nil && !other.interchangeable(*f) {
-				pt, ok := unusedPayloadType(&used, places, d)
-				if !ok {
-					continue // more than a hundred formats; the browser will choose
-				}
-				f.PayloadType = pt
+			if f := &formats[i]; !f.IsRedundancy() {
+				before := f.PayloadType
+				settle(f)
+				moved[before] = f.PayloadType
 			}
-			used[f.PayloadType&127] = f
+		}
+		for i := range formats { // what it holds has its number by now
+			if f := &formats[i]; f.IsRedundancy() {
+				f.renumbered(moved)
+				settle(f)
+			}
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (m *Media) carriable(profile Profile) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	if !speaks(carriedFormats(m.Formats)) {
+	if !speaks(m.carriedFormats()) {
 		return ErrNoCommonCodec
 	}
 	return nil

@@ -51,6 +51,9 @@ func (f Format) isBaseline() bool {
 func (f Format) answered(by Format) Format {
 	accepted := f
 	accepted.FMTP, accepted.Feedback = by.FMTP, nil
+	if f.IsRedundancy() {
+		accepted.FMTP = f.FMTP // the offerer's numbers of what the answerer has accepted under its own
+	}
 	if f.sameConfiguration(accepted) {
 		return accepted
 	}

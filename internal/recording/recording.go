@@ -8,6 +8,7 @@ import (
 
 	"github.com/pion/rtp"
 
+	"webrtc2sip/breaker/feedback"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -178,7 +179,9 @@ func (r *Recording) receive(t *Tap, side uint8, at time.Duration, p []byte) {
 	}
 	c := t.codec(side, h.PayloadType)
 	if c != nil && c.red {
-		if h.PayloadType, payload = primary(payload); payload != nil {
+		var red feedback.RED
+		if red.Parse(p, n) {
+			h.PayloadType, payload = red.PayloadType, red.Primary(p)
 			c = t.codec(side, h.PayloadType)
 		}
 	}
@@ -186,18 +189,4 @@ func (r *Recording) receive(t *Tap, side uint8, at time.Duration, p []byte) {
 		payload = nil // telephone-events, comfort noise, repairs
 	}
 	r.reel.receive(t, offeranswer.Side(side), &h, c, payload, at)
-}
-
-// primary returns the block of redundant data that is not a repetition, the last one (RFC 2198 §3), and its payload
-// type; nil if there is none.
-func primary(p []byte) (payloadType uint8, block []byte) {
-	repeated, rest := 0, p
-	for len(rest) >= 4 && rest[0]&0x80 != 0 {
-		repeated += int(rest[2]&3)<<8 | int(rest[3])
-		rest = rest[4:]
-	}
-	if len(rest) < 2+repeated || rest[0]&0x80 != 0 {
-		return 0, nil
-	}
-	return rest[0] & 0x7f, rest[1+repeated:]
 }
