@@ -49,8 +49,9 @@
 // stranger can race the phone's ClientHello.
 //
 // New keys drop the old ones at once. The same keys again change nothing, and a
-// direction whose key stays goes on with its counters: begun anew they would
-// encrypt two packets with one key stream.
+// direction whose key stays, or comes back as with forks that answer by turns,
+// goes on with its counters: begun anew they would encrypt two packets with one
+// key stream.
 //
 // # ICE
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,14 +52,54 @@ func (p Protection) equal(o Protection) bool {
 type guard struct {
 	mu      sync.Mutex
 	wanted  Protection
+	used    []usedKeys // the latest last
 	closed  bool
 	cancel  context.CancelFunc // of the handshakes that run; nil: none
 	running sync.WaitGroup
 }
 
+// usedKeys are keys that were in force, and their context, which is the loop's.
+type usedKeys struct {
+	keys    *Keys
+	context *secure.Context
+}
+
+// maxUsed bounds the keys that are remembered: an offer of ours names one for
+// each suite, and forks that answer by turns bring them back.
+const maxUsed = 8
+
+// before returns the contexts that have used the keys of either direction last,
+// nil for new keys; g.mu is held.
+func (g *guard) before(k *Keys) (in, out *secure.Context) {
+	if k == nil {
+		return nil, nil
+	}
+	for _, u := range slices.Backward(g.used) {
+		keepIn, keepOut := k.keeps(u.keys)
+		if keepIn && in == nil {
+			in = u.context
+		}
+		if keepOut && out == nil {
+			out = u.context
+		}
+	}
+	return in, out
+}
+
+// note remembers the context of keys; g.mu is held.
+func (g *guard) note(k *Keys, c *secure.Context) {
+	if k == nil {
+		return
+	}
+	if len(g.used) == maxUsed {
+		g.used = slices.Delete(g.used, 0, 1)
+	}
+	g.used = append(g.used, usedKeys{k, c})
+}
+
 // Protect sets how packets are protected from now on. The same protection as
-// before changes nothing: its counters go on. Another one drops the old keys at
-// once; those of DTLS come when the handshake with the address given to
+// before changes nothing: its counters go on, and so do those of keys that come
+// back. Another one drops the old keys at once; those of DTLS come when the handshake with the address given to
 // SetRemote is done, until when nothing is taken or sent. Protect comes before
 // SetRemote, and is not called concurrently. The error is about keys of the
 // wrong length.
@@ -77,21 +118,21 @@ func (e *Endpoint) Protect(p Protection) error {
 		}
 		s.contexts = [2]*secure.Context{c, c}
 	}
-	keepIn, keepOut := p.Keys.keeps(g.wanted.Keys)
+	in, out := g.before(p.Keys)
 	g.stop()
 	g.wanted = p
+	g.note(p.Keys, s.contexts[componentRTP])
 	var started []*handshake
 	if p.dtls() {
 		started = e.shake(p, &s)
 	}
 	err := e.config.Worker.Do(func() {
-		if c, old := s.contexts[componentRTP], e.shield.contexts[componentRTP]; p.Keys != nil && old != nil {
-			if keepIn {
-				c.KeepIn(old)
-			}
-			if keepOut {
-				c.KeepOut(old)
-			}
+		c := s.contexts[componentRTP]
+		if in != nil {
+			c.KeepIn(in)
+		}
+		if out != nil {
+			c.KeepOut(out)
 		}
 		e.shield = s
 	})

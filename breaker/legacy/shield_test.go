@@ -99,6 +99,47 @@ func TestProtect(t *testing.T) {
 	}
 }
 
+// Two forks answer one offer of ours by turns, one with SRTP and one without, or
+// with another suite. The key that comes back goes on where it was: no index is
+// used twice, and no packet is taken twice.
+func TestProtectReturns(t *testing.T) {
+	first := KeysOf(line(offeranswer.AESGCM128, 1), line(offeranswer.AESGCM128, 100))
+	for name, between := range map[string]*Keys{
+		"plain":         nil,
+		"another suite": KeysOf(line(offeranswer.AESCM80, 2), line(offeranswer.AESCM80, 102)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, got, w := newEndpoint(t, false)
+			ours := netip.AddrPortFrom(loopback, e.Port())
+			phone, phoneAddr := listen(t)
+			ctrl, ctrlAddr := listen(t)
+			party := far(t, first)
+			var reports [][]byte
+			turn := func(k *Keys) {
+				if err := e.Protect(Protection{Keys: k}); err != nil {
+					t.Fatal(err)
+				}
+				e.SetRemote(phoneAddr, ctrlAddr)
+				send(t, w, e)
+				reports = append(reports, readPacket(t, ctrl))
+			}
+			turn(first)
+			sealed := seal(t, party, rtpPacket(1, 1))
+			write(t, phone, ours, sealed)
+			take(t, "a packet", got.rtp)
+			turn(between)
+			turn(first)
+			write(t, phone, ours, sealed)
+			awaitRejected(t, e, 1)
+			for _, i := range []int{0, 2} {
+				if _, ok := party.OpenRTCP(roomy(reports[i])); !ok {
+					t.Errorf("report %d does not open: its index was used before", i)
+				}
+			}
+		})
+	}
+}
+
 func awaitRejected(t *testing.T, e *Endpoint, n uint64) {
 	t.Helper()
 	look := time.NewTicker(time.Millisecond)
