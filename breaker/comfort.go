@@ -12,6 +12,10 @@ import (
 // gets one of ours.
 const comfortTime = 15 * time.Second
 
+// comfortRate is the clock of comfort noise and of G.711, which a stream has until
+// a source brings another one.
+const comfortRate = 8000
+
 // comfort is what a phone is sent while nobody sends to it (hold, a browser
 // without a microphone), so that NATs on the way remember the stream and PBXs
 // that hang up for want of RTP do not. Browsers have ICE's checks for that.
@@ -34,7 +38,7 @@ func comfortOf(formats []offeranswer.Format) comfort {
 	for _, f := range formats {
 		taken[f.PayloadType&0x7f] = true
 		switch codec := strings.ToUpper(f.Codec); {
-		case codec == "CN" && f.ClockRate == 8000:
+		case codec == "CN" && f.ClockRate == comfortRate:
 			return comfort{on: true, payloadType: f.PayloadType, payload: []byte{127}} // -127 dBov, RFC 3389 §3.1
 		case f.CarriesMedia() && !media:
 			media = true
@@ -73,6 +77,7 @@ func (t *terminal) soothe(at time.Duration) {
 		return
 	}
 	k.since = at
+	t.out.ready(at, comfortRate)
 	h := header{payloadType: k.payloadType, sequence: t.out.insert(), timestamp: t.out.now(at), ssrc: t.out.ssrc}
 	t.out.realign = true
 	p := make([]byte, rtpHeaderLen+len(k.payload), rtpHeaderLen+len(k.payload)+reportSpare)

@@ -233,7 +233,7 @@ func (b *Breaker) keyLoop(c *call, to *terminal, f offeranswer.Format) {
 			shift, first := w.Next(&payload)
 			last := !w.Busy()
 			<-ticker.C
-			if c.worker.wire.Do(func() { to.sendKey(payload, shift, first, last, f.PayloadType) }) != nil {
+			if c.worker.wire.Do(func() { to.sendKey(payload, shift, first, last, f) }) != nil {
 				break
 			}
 		}
@@ -245,16 +245,18 @@ func (b *Breaker) keyLoop(c *call, to *terminal, f offeranswer.Format) {
 
 // sendKey sends one packet of a digit of ours, in place of the sound that comes
 // meanwhile. On the loop.
-func (t *terminal) sendKey(payload [dtmf.PayloadLen]byte, shift uint32, first, last bool, payloadType uint8) {
+func (t *terminal) sendKey(payload [dtmf.PayloadLen]byte, shift uint32, first, last bool, f offeranswer.Format) {
 	o := &t.out
 	if first {
-		t.keyed.timestamp = o.now(t.bridge.age())
+		at := t.bridge.age()
+		o.ready(at, f.ClockRate)
+		t.keyed.timestamp = o.now(at)
 	}
 	o.keying = !last
 	if t.endpoint == nil {
 		return
 	}
-	h := header{marker: first, payloadType: payloadType, timestamp: t.keyed.timestamp + shift, ssrc: o.ssrc, length: rtpHeaderLen}
+	h := header{marker: first, payloadType: f.PayloadType, timestamp: t.keyed.timestamp + shift, ssrc: o.ssrc, length: rtpHeaderLen}
 	h.sequence = o.insert()
 	buf := make([]byte, rtpHeaderLen+len(payload), rtpHeaderLen+len(payload)+reportSpare)
 	buf[0] = 0x80

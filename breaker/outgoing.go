@@ -141,13 +141,22 @@ func (o *outgoing) unsent(sequence uint16, window int) bool {
 	return true
 }
 
-// insert takes the next sequence number for a packet of ours; those of the
-// source come behind it.
-func (o *outgoing) insert() uint16 {
-	if !o.started {
-		o.started, o.realign = true, true
-		o.highest, o.timestamp = randomSequence(), rand.Uint32()
+// ready begins the stream for a packet of ours, if the source has not: its
+// timestamps then go on by the clock, since packets of one timestamp are one
+// event (RFC 4733 §2.5.1.1).
+func (o *outgoing) ready(at time.Duration, clockRate uint32) {
+	if o.started {
+		return
 	}
+	o.started, o.realign = true, true
+	o.highest, o.timestamp, o.highestAt = randomSequence(), rand.Uint32(), at
+	o.clockRate.Store(clockRate)
+	o.position.Store(uint64(o.timestamp)<<32 | uint64(fixed32(at)))
+}
+
+// insert takes the next sequence number for a packet of ours; those of the
+// source come behind it. The stream must be ready.
+func (o *outgoing) insert() uint16 {
 	sequence := o.highest + 1
 	o.unsent(sequence, lateWindow)
 	o.sequenceOffset++
@@ -162,11 +171,9 @@ func (o *outgoing) skip(h *header) {
 	}
 }
 
-// now is the timestamp of a packet that would be sent now.
+// now is the timestamp of a packet that would be sent now. The stream must be
+// ready.
 func (o *outgoing) now(at time.Duration) uint32 {
-	if o.position.Load() == 0 {
-		return o.timestamp
-	}
 	return extrapolate(o.position.Load(), o.clockRate.Load(), at)
 }
 

@@ -330,6 +330,24 @@ func TestDigitsIntoRTP(t *testing.T) {
 	}
 }
 
+// Digits for a party that nobody has sent anything to, as by a browser without a
+// microphone, are apart by their timestamps.
+func TestDigitsIntoSilence(t *testing.T) {
+	b := start(t, Config{})
+	caller, callee := newBrowser(t), newPhone(t)
+	caller.formats, callee.formats = opus, "96 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000"
+	s := newSetup(t, b, caller, callee)
+	s.establish(offeranswer.Caller)
+	const pressed = 4
+	for range pressed {
+		if fate := b.Digit(s.id, offeranswer.Caller, dtmf.Digit{Event: 5, Duration: 60 * time.Millisecond}, true); fate != dtmf.Sent {
+			t.Fatalf("fate %v", fate)
+		}
+	}
+	s.digits(callee, 101, 8000, pressed)
+	s.flowsAs(offeranswer.Caller, 111)
+}
+
 // flood counts the digits of a thousand that pass.
 func (s *setup) flood(b *Breaker) (passed int) {
 	for n := range 1000 {
