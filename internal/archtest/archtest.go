@@ -59,6 +59,7 @@ var Ranks = []Rule{
 	{Path: "breaker", Rank: 2},
 	{Path: "internal/pbx", Rank: 2},
 	{Path: "internal/trunk", Rank: 2},
+	{Path: "internal/siprec", Rank: 2},
 	{Path: "internal/trace", Rank: 2},
 
 	{Path: "breaker/webrtc", Rank: 1},
@@ -80,6 +81,7 @@ var Ranks = []Rule{
 	{Path: "internal/digest", Rank: 0},
 	{Path: "internal/metrics", Rank: 0},
 	{Path: "internal/recording/container", Rank: 0},
+	{Path: "internal/recording/ring", Rank: 0},
 	{Path: "www", Rank: 0},
 }
 
@@ -92,7 +94,7 @@ type Home struct {
 
 // Homes are the libraries with one home each.
 var Homes = []Home{
-	{"github.com/emiago/sipgo", []string{"internal/sipstack", "proxy", "internal/pbx", "internal/trunk", "internal/trace"}},
+	{"github.com/emiago/sipgo", []string{"internal/sipstack", "proxy", "internal/pbx", "internal/trunk", "internal/siprec", "internal/trace"}},
 	{"github.com/icholy/digest", []string{"internal/pbx", "internal/digest"}},
 	{"github.com/miekg/dns", []string{"internal/resolver"}},
 	{"github.com/go-jose/go-jose", []string{"internal/admission"}},

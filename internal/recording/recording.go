@@ -10,6 +10,7 @@ import (
 
 	"webrtc2sip/breaker/feedback"
 	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/recording/ring"
 )
 
 const (
@@ -88,11 +89,11 @@ func (r *Recording) Tap(stream int, video bool) *Tap {
 	if i >= 0 {
 		return r.taps[i]
 	}
-	size := audioRing
+	size := ring.Audio
 	if video {
-		size = videoRing
+		size = ring.Video
 	}
-	t := &Tap{rec: r, stream: stream, video: video, ring: newRing(size)}
+	t := &Tap{rec: r, stream: stream, video: video, ring: ring.New(size)}
 	r.taps = append(r.taps, t)
 	return t
 }
@@ -157,7 +158,7 @@ func (r *Recording) drain(now time.Duration) {
 	taps := slices.Clone(r.taps)
 	r.mu.Unlock()
 	for _, t := range taps {
-		t.ring.take(func(side uint8, at time.Duration, p []byte) { r.receive(t, side, max(0, at-r.zero), p) })
+		t.ring.Take(func(side uint8, at time.Duration, p []byte) { r.receive(t, side, max(0, at-r.zero), p) })
 	}
 	r.advance(now, now-hold)
 	r.report()

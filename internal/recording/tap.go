@@ -5,13 +5,7 @@ import (
 	"time"
 
 	"webrtc2sip/internal/offeranswer"
-)
-
-const (
-	// Sizes of the rings: three seconds of sound, or of pictures at 1.4 Mbit/s from each side, in which a disk may
-	// stand still.
-	audioRing = 64 << 10
-	videoRing = 1 << 20
+	"webrtc2sip/internal/recording/ring"
 )
 
 // A Tap takes copies of the packets of one stream.
@@ -19,7 +13,7 @@ type Tap struct {
 	rec     *Recording
 	stream  int
 	video   bool
-	ring    *ring
+	ring    *ring.Ring
 	codecs  [2]atomic.Pointer[[128]*codec]
 	dropped atomic.Uint64
 }
@@ -28,11 +22,7 @@ type Tap struct {
 // tenth of a microsecond, allocates nothing and waits for nobody: where the disk is too slow the packet is dropped and
 // counted. One goroutine may call it at a time, whichever the side.
 func (t *Tap) Packet(side offeranswer.Side, at time.Duration, p []byte) {
-	if len(p) > maxPacket {
-		t.dropped.Add(1)
-		return
-	}
-	ok, half := t.ring.put(uint8(side), at, p)
+	ok, half := t.ring.Put(uint8(side), at, p)
 	if !ok {
 		t.dropped.Add(1)
 	}
@@ -42,7 +32,7 @@ func (t *Tap) Packet(side offeranswer.Side, at time.Duration, p []byte) {
 }
 
 // SetFormats tells what the payload types mean under which a side sends. Those of before keep their meaning: no
-// payload type gets another one within a call (RFC 3264 §8.3.2).
+// payload type gets another one within a call (RFC 3264 §8.3.2), and one that is silent comes back.
 func (t *Tap) SetFormats(side offeranswer.Side, formats []offeranswer.Format) {
 	var codecs [128]*codec
 	if old := t.codecs[side].Load(); old != nil {

@@ -1,4 +1,4 @@
-package recording
+package ring
 
 import (
 	"encoding/binary"
@@ -11,13 +11,17 @@ const (
 	recordHead = 12
 	// wrap is the length of a record that says: go on at the ring's beginning.
 	wrap = 0xFFFF
-	// maxPacket is the longest packet that a ring takes, far over any datagram of media.
-	maxPacket = 4096
+	// MaxPacket is the longest packet that a ring takes, far over any datagram of media.
+	MaxPacket = 4096
+	// Audio and Video are sizes of rings: three seconds of sound, or of pictures at 1.4 Mbit/s from each side, in which
+	// who takes the packets may stand still.
+	Audio = 64 << 10
+	Video = 1 << 20
 )
 
-// ring carries packets from one goroutine, the loop of a worker, to another one, without a lock, a wait or an
-// allocation. One that is full takes nothing.
-type ring struct {
+// Ring carries packets from one goroutine, the loop of a worker, to another one, without a lock, a wait or an
+// allocation. One that is full takes nothing. One goroutine may put at a time, and one take.
+type Ring struct {
 	data []byte // a power of two long
 	_    [64]byte
 	tail atomic.Uint64 // octets put in, ever
@@ -25,10 +29,15 @@ type ring struct {
 	head atomic.Uint64 // octets taken out, ever
 }
 
-func newRing(size int) *ring { return &ring{data: make([]byte, size)} }
+// New makes a ring of so many octets, a power of two, packets with twelve octets for each.
+func New(size int) *Ring { return &Ring{data: make([]byte, size)} }
 
-// put copies a packet in. ok is false if there is no room; half that the ring is more than half full.
-func (r *ring) put(side uint8, at time.Duration, p []byte) (ok, half bool) {
+// Put copies a packet in, with the side that it is from and when it came. ok is false if there is no room for it, or it
+// is longer than MaxPacket; half tells that the ring is more than half full.
+func (r *Ring) Put(side uint8, at time.Duration, p []byte) (ok, half bool) {
+	if len(p) > MaxPacket {
+		return false, false
+	}
 	size := uint64(len(r.data))
 	tail, head := r.tail.Load(), r.head.Load()
 	need := uint64(recordHead+len(p)+3) &^ 3
@@ -53,8 +62,8 @@ func (r *ring) put(side uint8, at time.Duration, p []byte) (ok, half bool) {
 	return true, tail+need-head > size/2
 }
 
-// take hands the packets to f, one after the other. They are f's until it returns.
-func (r *ring) take(f func(side uint8, at time.Duration, p []byte)) {
+// Take hands the packets to f, one after the other. They are f's until it returns.
+func (r *Ring) Take(f func(side uint8, at time.Duration, p []byte)) {
 	size := uint64(len(r.data))
 	head, tail := r.head.Load(), r.tail.Load()
 	for head != tail {
