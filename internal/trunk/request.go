@@ -41,7 +41,7 @@ func (r request) message() *sip.Request {
 	for _, h := range [][2]string{
 		{"From", "<" + scheme + ":" + r.from + ">;tag=" + r.tag},
 		{"To", "<" + scheme + ":" + r.to + ">"},
-		{"Contact", "<" + contactURI(scheme, r.contact, r.flow) + ">"},
+		{"Contact", "<" + r.flow.ContactURI(scheme, r.contact) + ">"},
 	} {
 		req.AppendHeader(sip.NewHeader(h[0], h[1]))
 	}
@@ -55,19 +55,6 @@ func (r request) message() *sip.Request {
 	}
 	req.SetBody(nil)
 	return req
-}
-
-// contactURI is where the peer of a flow reaches us. Over UDP it needs no
-// transport parameter; with sips TLS goes without saying.
-func contactURI(scheme, user string, f *sipstack.Flow) string {
-	if user != "" {
-		user += "@"
-	}
-	uri := scheme + ":" + user + f.SentBy()
-	if t := f.Transport(); t != sipstack.UDP && scheme == "sip" {
-		uri += ";transport=" + strings.ToLower(string(t))
-	}
-	return uri
 }
 
 // hostOf is the host of a URI for a server.
@@ -84,28 +71,13 @@ func hostOf(q resolver.Query) string {
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// delta reads a header of seconds: Retry-After, Expires, Min-Expires (RFC 3261
-// §20). A comment or parameters may follow. What can't be read is 0; more than
-// an age is an age.
+// delta reads a header of seconds: Retry-After, Expires, Min-Expires.
 func delta(res *sip.Response, name string) time.Duration {
 	h := res.GetHeader(name)
 	if h == nil {
 		return 0
 	}
-	return deltaOf(h.Value())
-}
-
-func deltaOf(value string) time.Duration {
-	value = strings.TrimSpace(value)
-	end := strings.IndexFunc(value, func(c rune) bool { return c < '0' || c > '9' })
-	if end >= 0 {
-		value = value[:end]
-	}
-	n, err := strconv.ParseUint(value, 10, 32)
-	if err != nil && value != "" {
-		n = 1<<32 - 1
-	}
-	return time.Duration(n) * time.Second
+	return sipstack.Seconds(h.Value())
 }
 
 // granted reads how long a registration lasts: the expires of our Contact, else
@@ -126,7 +98,7 @@ func granted(res *sip.Response, user, sentBy string, asked time.Duration) time.D
 	if ours != nil {
 		for _, p := range ours.Params {
 			if strings.EqualFold(p.K, "expires") {
-				return deltaOf(p.V)
+				return sipstack.Seconds(p.V)
 			}
 		}
 	}

@@ -47,17 +47,6 @@ func TestGranted(t *testing.T) {
 	}
 }
 
-func TestDelta(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"5": 5 * time.Second, " 120 (maintenance)": 2 * time.Minute, "18000;duration=3600": 5 * time.Hour,
-		"": 0, "x": 0, "-1": 0, "99999999999999999999": (1<<32 - 1) * time.Second,
-	} {
-		if got := deltaOf(value); got != want {
-			t.Errorf("%q: got %v, want %v", value, got, want)
-		}
-	}
-}
-
 func TestHostOf(t *testing.T) {
 	for want, q := range map[string]resolver.Query{
 		"trunk.example":      {Host: "trunk.example"},
