@@ -3,8 +3,10 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
+	"webrtc2sip/breaker/wire"
 	"webrtc2sip/internal/offeranswer"
 )
 
@@ -18,8 +20,9 @@ type Tap interface {
 	// to the other side; at is when it came, since Recorded.Began. It is called on
 	// the loop and must neither wait nor keep the packet.
 	Packet(side offeranswer.Side, at time.Duration, p []byte)
-	// SetFormats tells what the payload types mean under which a side sends.
-	// It may be called more than once.
+	// SetFormats tells what the payload types mean under which a side sends; none
+	// while it is held, or its stream is refused or gone. It is called after each
+	// agreement.
 	SetFormats(side offeranswer.Side, formats []offeranswer.Format)
 }
 
@@ -53,6 +56,15 @@ func (b *Breaker) Record(id string, begin func(Recorded) (func(stream int, video
 		return err
 	}
 	return c.tapAll(taps)
+}
+
+// OpenPair opens sockets on a pair of the ports for phones, for what goes to a
+// recorder: address is ours as signalling knows it, and the one that is returned
+// what descriptions shall say. Errors wrap wire.ErrExhausted if all are in use.
+func (b *Breaker) OpenPair(address netip.Addr) (*wire.Pair, netip.Addr, error) {
+	own := b.ownAddress(address.Unmap())
+	pair, err := b.ports.OpenPair(b.bindAddress(own))
+	return pair, own, err
 }
 
 // Unrecord ends what Record has begun; a tap may get a few packets more. Of a
@@ -96,6 +108,9 @@ func (c *call) tap(s *stream) error {
 	}
 	if t != nil {
 		for side, formats := range s.formats {
+			if !s.sends[side] {
+				formats = nil
+			}
 			t.SetFormats(offeranswer.Side(side), formats)
 		}
 	}
