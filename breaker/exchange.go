@@ -98,10 +98,13 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	offerer, answerer := &s.bridge.ends[a.offerer], &s.bridge.ends[a.offerer.Other()]
 	if !a.accepted[k] {
 		s.refuse()
-		return c.worker.wire.Do(func() {
+		if err := c.worker.wire.Do(func() {
 			offerer.route.open, answerer.route.open = false, false
 			offerer.comfort, answerer.comfort = comfort{}, comfort{}
-		})
+		}); err != nil || c.taps == nil {
+			return err
+		}
+		return c.tap(s)
 	}
 	offered, sent, answered := &a.Offer.Media[p.Offered], &a.Sent.Media[p.Sent], &a.answer.Media[p.Sent]
 	types := offeranswer.PayloadMap(offered, sent, answered)
@@ -113,9 +116,9 @@ func (c *call) agree(a *agreement, k int, moved bool) error {
 	s.codec = codecName(offered, answered, &types)
 	s.formats[a.offerer] = offered.Formats
 	s.formats[a.offerer.Other()] = append(slices.Clip(answered.Formats), sent.Formats...) // where they differ, ours count
+	s.sends[a.offerer], s.sends[a.offerer.Other()] = forth.open, back.open
 	c.agreeDigits(a, k, forth, back)
 	terms, red := c.agreeFeedback(a, k), agreeRedundancy(a, k)
-	s.flows = forth.open && back.open
 	comforts := [2]comfort{c.agreeComfort(a, k, 0), c.agreeComfort(a, k, 1)}
 	if err := c.worker.wire.Do(func() {
 		for side, t := range terms {

@@ -87,6 +87,45 @@ func TestRecordTapsBothSides(t *testing.T) {
 	}
 }
 
+// TestRecordTellsOfHold: who is held sends nothing, and the tap hears so, and when it does again.
+func TestRecordTellsOfHold(t *testing.T) {
+	b := start(t, Config{})
+	s := newSetup(t, b, newBrowser(t), newPhone(t))
+	s.establish(offeranswer.Caller)
+	tap := &copies{}
+	err := b.Record(s.id, func(Recorded) (func(int, bool) Tap, error) {
+		return func(int, bool) Tap { return tap }, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.parties[offeranswer.Caller].setDirection("sendonly")
+	s.parties[offeranswer.Callee].setDirection("recvonly")
+	s.exchange(offeranswer.Caller)
+	if tap.formats[offeranswer.Caller] == "" || tap.formats[offeranswer.Callee] != "" {
+		t.Errorf("on hold: got %q, want formats of the caller alone", tap.formats)
+	}
+	s.parties[offeranswer.Caller].setDirection("sendrecv")
+	s.parties[offeranswer.Callee].setDirection("sendrecv")
+	s.exchange(offeranswer.Caller)
+	if tap.formats[offeranswer.Callee] == "" {
+		t.Error("the tap does not hear that the callee is back")
+	}
+}
+
+// TestOpenPair gives sockets of the breaker's ports, at an address that it has.
+func TestOpenPair(t *testing.T) {
+	b := start(t, Config{})
+	pair, address, err := b.OpenPair(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pair.Close()
+	if port := pair.Port(); address != loopback || port&1 != 0 || port < b.config.RTPPorts[0] || port > b.config.RTPPorts[1] {
+		t.Errorf("got %s and port %d", address, port)
+	}
+}
+
 // TestRecordBeforeTheAnswer has a tap for a stream that is agreed on later, and for one that comes with a re-offer.
 func TestRecordBeforeTheAnswer(t *testing.T) {
 	b := start(t, Config{})

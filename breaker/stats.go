@@ -159,7 +159,7 @@ func (b *Breaker) Silent(id string) (time.Duration, bool) {
 
 // noteFlow notes since when media is to flow both ways; c.mu is held.
 func (c *call) noteFlow() {
-	flows := slices.ContainsFunc(c.streams(), func(s *stream) bool { return s.flows })
+	flows := slices.ContainsFunc(c.streams(), func(s *stream) bool { return s.sends[0] && s.sends[1] })
 	switch {
 	case !flows:
 		c.flowing = 0

@@ -26,12 +26,11 @@ type stream struct {
 
 	// formats are what each side sends, under its own payload types.
 	formats [2][]offeranswer.Format
+	sends   [2]bool               // each side sends, and the other one takes it
 	events  [2]offeranswer.Format // telephone-event that each side takes; NoPayload: none
 	asks    [2]bool               // each side can be asked for a keyframe in RTCP
 
 	codec string // the first of those last agreed on, "" if the stream was always refused
-
-	flows bool // was agreed on, both ways
 
 	reporters [2]reporter // of the report loop
 }
@@ -108,7 +107,7 @@ func (c *call) newStream(sections [2]int, kind string) *stream {
 
 // refuse forgets what the sides can do: nothing is agreed on.
 func (s *stream) refuse() {
-	s.asks, s.flows = [2]bool{}, false
+	s.asks, s.sends = [2]bool{}, [2]bool{}
 	for side := range s.events {
 		s.events[side] = offeranswer.Format{PayloadType: offeranswer.NoPayload}
 	}
@@ -219,6 +218,9 @@ func (c *call) collect() {
 			c.logger.Info("stream ended", c.streamSummary(s))
 			c.keep(s)
 		}
+		if s.refuse(); c.taps != nil {
+			_ = c.tap(s) // fails when the loop has ended
+		}
 		c.drop(s)
 	}
 	if len(kept) != len(live) {
@@ -243,7 +245,7 @@ func (c *call) drop(s *stream) {
 	for side := range s.lines {
 		s.lines[side].close()
 	}
-	s.flows = false
+	s.sends = [2]bool{}
 	_ = c.worker.wire.Do(func() {
 		for i := range s.bridge.ends {
 			s.bridge.ends[i].route.open = false
