@@ -22,6 +22,8 @@ func (p *parser) attribute(value string) error {
 		p.d.ICELite = true
 	case "mid":
 		return m.parseMid(value)
+	case "label":
+		m.Label = value
 	case "rtpmap":
 		return m.parseRTPMap(value)
 	case "fmtp":

@@ -65,6 +65,9 @@ type Media struct {
 	// sendonly or inactive.
 	Direction Direction
 	Mid       string
+	// Label names the section for other documents, such as those of a recorder
+	// (RFC 4574). Descriptions for parties have none.
+	Label     string
 	Ptime     time.Duration
 	MaxPtime  time.Duration
 	Bandwidth []Bandwidth

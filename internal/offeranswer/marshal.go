@@ -73,6 +73,9 @@ func (w *writer) media(m *Media, session netip.Addr) {
 	if m.Mid != "" {
 		w.line("a=mid:", m.Mid)
 	}
+	if m.Label != "" {
+		w.line("a=label:", m.Label)
+	}
 	for _, e := range m.Extensions {
 		w.line("a=extmap:", strconv.Itoa(int(e.ID)), " ", e.URI)
 	}
