@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -386,6 +387,12 @@ func TestTicketFrom(t *testing.T) {
 	}
 }
 
+// otherSpelling changes the last character of a JWT's payload in a bit that says nothing.
+func otherSpelling(token string) string {
+	end := strings.LastIndexByte(token, '.')
+	return token[:end-1] + string(token[end-1]+1) + token[end:]
+}
+
 // FuzzVerify looks for tickets that nobody has signed.
 func FuzzVerify(f *testing.F) {
 	all := examples(f)
@@ -393,24 +400,15 @@ func FuzzVerify(f *testing.F) {
 		f.Add(token)
 	}
 	f.Add(ticketPrefix + ".")
+	f.Add(otherSpelling(all["python-ES256"]))
 	bySecret, byPEM := newTickets(f, TicketsConfig{}), newTickets(f, TicketsConfig{Keys: read(f, "public.pem")})
 	f.Fuzz(func(t *testing.T, token string) {
 		for _, tickets := range []*Tickets{bySecret, byPEM} {
-			if _, err := tickets.Verify(token, made); err == nil && !known(all, token) {
+			if _, err := tickets.Verify(token, made); err == nil && !slices.Contains(slices.Collect(maps.Values(all)), token) {
 				t.Fatalf("accepted: %s", token)
 			}
 		}
 	})
-}
-
-// known reports whether a token is an example, or one in all but the last character, some bits of which say nothing.
-func known(all map[string]string, token string) bool {
-	for _, example := range all {
-		if len(example) == len(token) && example[:len(example)-1] == token[:len(token)-1] {
-			return true
-		}
-	}
-	return false
 }
 
 func BenchmarkVerify(b *testing.B) {
