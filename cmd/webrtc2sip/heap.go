@@ -8,7 +8,7 @@ import (
 // slack is what the process may hold in garbage on top of what it holds anyway. A gateway that relays signalling needs
 // only a few MB, by which the collector would measure its intervals: it would run many times a second, and take more
 // time than the parser.
-const slack = 32 << 20
+const slack = 6 << 20
 
 // ballast is never read or written, so that it has addresses but no memory. The collector counts it among what lives,
 // and lets as much garbage come together before it begins.

@@ -15,7 +15,7 @@ func TestEaseCollector(t *testing.T) {
 	}{
 		{"nothing said", "", math.MaxInt64, slack},
 		{"GOGC", "100", math.MaxInt64, 0},
-		{"tight GOMEMLIMIT", "", 64 << 20, 0},
+		{"tight GOMEMLIMIT", "", 32 << 20, 0},
 		{"wide GOMEMLIMIT", "", 1 << 30, slack},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -22,17 +22,24 @@ func TestIntegrationOverload(t *testing.T) {
 	throttle(t, g)
 	c := newCrowd(t, g.SIP(), callee)
 
-	peak := 0.0
-	for rate := 150; ; rate = rate * 4 / 3 {
-		tally := c.measure(rate, 3*time.Second)
-		good := float64(tally.good) / 2
-		t.Logf("%d calls a second: %.0f good, %d refused, waited at most %v", rate, good, tally.refused, tally.gap)
-		peak = max(peak, min(good, float64(rate))) // those that were late from the second before are none of its
-		if good < 0.9*float64(rate) {
+	knee := 150 // from where on not all are served
+	for {
+		tally := c.measure(knee, 3*time.Second)
+		t.Logf("%d calls a second: %d good in 2 s, %d refused, waited at most %v", knee, tally.good, tally.refused, tally.gap)
+		if tally.good < 9*2*knee/10 {
 			break
 		}
+		knee = knee * 4 / 3
 	}
 	c.settle(40 * time.Second)
+	peak := 0.0
+	for _, share := range []float64{0.75, 1} { // for as long as the overload, since queues and quotas have room for a while
+		rate := share * float64(knee)
+		tally := c.measure(int(rate), 6*time.Second)
+		t.Logf("%.0f calls a second: %.0f good", rate, float64(tally.good)/5)
+		peak = max(peak, min(float64(tally.good)/5, rate)) // those that were late from the second before are none of its
+		c.settle(40 * time.Second)
+	}
 
 	// The mean of two rounds; where a pause of the machine has cost one of them, of up to five.
 	good, refused := 0.0, 0
