@@ -74,6 +74,7 @@ var Ranks = []Rule{
 	{Path: "coder/g711", Rank: 0},
 	{Path: "coder/g722", Rank: 0},
 	{Path: "coder/opus", Rank: 0},
+	{Path: "coder/resample", Rank: 0},
 	{Path: "internal/offeranswer", Rank: 0},
 	{Path: "internal/config", Rank: 0},
 	{Path: "internal/resolver", Rank: 0},
