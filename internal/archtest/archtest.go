@@ -72,6 +72,7 @@ var Ranks = []Rule{
 	{Path: "breaker/feedback", Rank: 0},
 	{Path: "breaker/dtmf", Rank: 0},
 	{Path: "coder/g711", Rank: 0},
+	{Path: "coder/comfort", Rank: 0},
 	{Path: "coder/conceal", Rank: 0},
 	{Path: "coder/g722", Rank: 0},
 	{Path: "coder/opus", Rank: 0},
