@@ -33,7 +33,7 @@ race: ## unit tests with the race detector
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	.ci/fuzz
 
-integration: ## tests against sipp, baresip, Kamailio and Chromium; screenshots in artifacts/
+integration: ## tests against sipp, baresip, Kamailio and browsers; screenshots in artifacts/
 	go test -tags integration -count 1 -timeout 30m -run TestIntegration ./internal/testpeer/...
 
 soak: ## the floods of docs/security-tests.md with their full numbers; an hour

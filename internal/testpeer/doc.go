@@ -1,7 +1,7 @@
 // Package testpeer starts the programs that a gateway meets in the field, so that integration
 // tests talk to implementations that we did not write: SIPp as a UAS and a UAC, baresip as a
 // telephone, Kamailio as a registrar and record-routing proxy, coturn as a TURN server, Chromium with three pages (see
-// browser/README.md), and the gateway itself as a process of its own, whose sockets and
+// browser/README.md), Firefox with the phone page, and the gateway itself as a process of its own, whose sockets and
 // goroutines can then be counted from outside.
 //
 // Only tests import it. The tests themselves are TestIntegration… behind the build tag
