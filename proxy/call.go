@@ -53,19 +53,20 @@ type call struct {
 	broken bool      // descriptions go through Media
 	phones [2]uint64 // marks of the parties that are phones registered through us
 
-	mu       sync.Mutex // guards all below; never held over I/O or a callback
-	state    callState
-	parties  [2]party
-	forks    []fork   // dialogs that the callee's side has made so far
-	invite   *pending // newest INVITE in progress
-	born     time.Time
-	answered time.Time
-	verified resolver.Target         // TLS server that the call goes by
-	held     map[Hop]resolver.Target // where requests to these hops went
-	digits   [2]digits               // to be told to a side in INFO
-	trunk    *Trunk                  // account that the callee is reached by, if any
-	ending   ending                  // what admission counted
-	watch    watch
+	mu        sync.Mutex // guards all below; never held over I/O or a callback
+	state     callState
+	parties   [2]party
+	forks     []fork   // dialogs that the callee's side has made so far
+	invite    *pending // newest INVITE in progress
+	born      time.Time
+	answered  time.Time
+	verified  resolver.Target         // TLS server that the call goes by
+	held      map[Hop]resolver.Target // where requests to these hops went
+	digits    [2]digits               // to be told to a side in INFO
+	keyframes [2]keyframes            // likewise
+	trunk     *Trunk                  // account that the callee is reached by, if any
+	ending    ending                  // what admission counted
+	watch     watch
 
 	media   sync.Mutex // orders the exchanges of descriptions, and guards all below
 	delayed *offeranswer.Side

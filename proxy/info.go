@@ -86,6 +86,13 @@ type digits struct {
 	refused bool // the party has said that it takes none
 }
 
+// keyframes are the wishes for one that a party is told in INFO: one at a time,
+// and none once it has said that it takes none. The call's mu guards it.
+type keyframes struct{ sending, refused bool }
+
+// takesNone tells whether a status refuses INFO of a kind for good.
+func takesNone(status int) bool { return status == 405 || status == 415 || status == 501 }
+
 // Digit sends a digit that from has pressed, which Media has heard, to the other
 // party in INFO. It is for a call that is up; otherwise, and for a party that
 // takes no such INFO, it does nothing. It may be called from any goroutine, and
@@ -120,7 +127,7 @@ func (c *call) nextDigit(from offeranswer.Side) {
 		c.p.send(r, func(status int) {
 			c.mu.Lock()
 			q.sending = false
-			if status == 405 || status == 415 || status == 501 {
+			if takesNone(status) {
 				q.refused, q.waiting = true, nil
 			}
 			c.mu.Unlock()
@@ -137,14 +144,21 @@ func (p *Proxy) AskKeyframe(name string, side offeranswer.Side) {
 		return
 	}
 	c.mu.Lock()
-	var r *routed
-	if c.state == up {
-		r = c.inform(side.Other(), feedback.MediaControlType, feedback.FastUpdate())
+	k := &c.keyframes[side]
+	if k.sending || k.refused || c.state != up {
+		c.mu.Unlock()
+		return
 	}
+	k.sending = true
+	r := c.inform(side.Other(), feedback.MediaControlType, feedback.FastUpdate())
 	c.mu.Unlock()
-	if r != nil {
-		p.start(func() { p.send(r, func(int) {}) })
-	}
+	p.start(func() {
+		p.send(r, func(status int) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			k.sending, k.refused = false, takesNone(status)
+		})
+	})
 }
 
 // inform makes an INFO request in the name of a party. Its number comes between

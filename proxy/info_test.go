@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"webrtc2sip/breaker/dtmf"
@@ -165,6 +166,27 @@ func TestDigitsRefused(t *testing.T) {
 		w.proxy.Digit(name, offeranswer.Caller, dtmf.Digit{Event: 1})
 		w.proxy.Digit("no such call", offeranswer.Caller, dtmf.Digit{Event: 1})
 		w.proxy.AskKeyframe("no such call", offeranswer.Caller)
+		w.pbx.nothing(time.Minute)
+		w.wantCalls(1)
+	})
+}
+
+// A party is asked for one keyframe at a time, and no more once it has refused.
+func TestKeyframesRefused(t *testing.T) {
+	run(t, Config{}, func(w *world) {
+		_, _ = w.established()
+		ask := func() { w.proxy.AskKeyframe(w.callName(), offeranswer.Callee) }
+		for range 10 {
+			ask()
+		}
+		first := w.pbx.want("INFO ")
+		w.pbx.nothing(100 * time.Millisecond) // before the answer
+		w.pbx.reply(first, "200 OK", "")
+		synctest.Wait()
+		ask()
+		w.pbx.reply(w.pbx.want("INFO "), "415 Unsupported Media Type", "")
+		synctest.Wait()
+		ask()
 		w.pbx.nothing(time.Minute)
 		w.wantCalls(1)
 	})
