@@ -20,7 +20,8 @@ type header struct {
 
 // parseRTP reads the header of p. ok is false where a length in the packet
 // points outside it (pion/interceptor once panicked on a padding longer than
-// the packet, CVE-2025-49140) or nothing is left after the header.
+// the packet, CVE-2025-49140). The payload may be empty: browsers probe with
+// packets that are padding alone.
 func parseRTP(p []byte) (h header, ok bool) {
 	if len(p) < rtpHeaderLen || p[0]>>6 != 2 {
 		return h, false

@@ -141,7 +141,7 @@ func (c *Context) OpenRTCP(p []byte) (plain []byte, ok bool) {
 	return plain, true
 }
 
-// SealRTP encrypts an RTP packet in place. It needs 16 octets of spare capacity,
+// SealRTP encrypts an RTP packet in place. It needs 20 octets of spare capacity,
 // and those of an MKI, or it is copied to the heap. ok is false for what is no
 // RTP, or beyond the lifetime of our key.
 func (c *Context) SealRTP(p []byte) (sealed []byte, ok bool) {

@@ -131,7 +131,7 @@ func (m *media) good(over *path) {
 }
 
 // SendRTP protects p in place and hands it to the worker. On the loop only; p
-// needs 16 octets of spare capacity, or it is copied to the heap.
+// needs 20 octets of spare capacity, or it is copied to the heap.
 func (e *Endpoint) SendRTP(p []byte) {
 	m := &e.media
 	if m.keys == nil || !m.send {
