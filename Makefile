@@ -30,7 +30,7 @@ unit: ## unit tests without the race detector; needs Go alone, ends in a minute
 race: ## unit tests with the race detector
 	go test -race ./...
 
-fuzz: ## every fuzz target for FUZZTIME (20s)
+fuzz: ## every fuzz target for FUZZTIME (20s), one on each processor
 	.ci/fuzz
 
 integration: ## tests against sipp, baresip, Kamailio and browsers; screenshots in artifacts/
