@@ -239,8 +239,10 @@ func TestRejectedReofferChangesNothing(t *testing.T) {
 	s.bothFlow()
 }
 
-func TestICERestart(t *testing.T) {
-	b := start(t, Config{})
+func TestICERestart(t *testing.T) { agents(t, testICERestart) }
+
+func testICERestart(t *testing.T, c Config) {
+	b := start(t, c)
 	caller := newBrowser(t)
 	s := newSetup(t, b, caller, newPhone(t))
 	_, before := s.exchange(offeranswer.Caller)
@@ -264,6 +266,11 @@ func TestICERestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	caller.done.Go(caller.readLoop)
+	s.bothFlow()
+	// A re-offer from the other side starts nothing.
+	if toCaller, _ := s.exchange(offeranswer.Callee); audioOf(t, toCaller).ICE.Ufrag != audioOf(t, after).ICE.Ufrag {
+		t.Error("the phone's re-offer restarted ICE")
+	}
 	s.bothFlow()
 }
 
