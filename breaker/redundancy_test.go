@@ -216,7 +216,7 @@ func TestRedundancyOfABrowser(t *testing.T) {
 			}
 			p := s.packet(offeranswer.Caller, string(redPacket(5, 1, webOpus)[12:]))
 			p.PayloadType = webRED
-			deadline := time.After(30 * time.Second)
+			deadline := time.After(wait)
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
 			for {

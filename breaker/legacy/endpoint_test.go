@@ -88,7 +88,7 @@ func take(t *testing.T, what string, from <-chan []byte) {
 	t.Helper()
 	select {
 	case <-from:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Errorf("%s does not arrive", what)
 	}
 }
