@@ -33,7 +33,7 @@ import (
 var quietLogs = &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}
 
 // wait bounds everything that a test waits for.
-const wait = 10 * time.Second
+const wait = 30 * time.Second
 
 // browser is a WebRTC peer made of the same libraries as the gateway, but with
 // the other roles: a full, controlling ICE agent.
@@ -227,7 +227,11 @@ func (b *browser) connect(sdp []byte) {
 }
 
 func (b *browser) tryConnect(sdp []byte) error {
-	m := audioOf(b.t, sdp)
+	d, err := offeranswer.Parse(sdp)
+	if err != nil {
+		return err
+	}
+	m := &d.Media[0] // all share one transport
 	ctx, cancel := context.WithTimeout(b.t.Context(), wait)
 	defer cancel()
 	if b.mux == nil {

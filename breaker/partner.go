@@ -1,7 +1,6 @@
 package breaker
 
 import (
-	"strings"
 	"time"
 
 	"webrtc2sip/breaker/feedback"
@@ -32,6 +31,11 @@ type partner struct {
 	keyframes feedback.Keyframes
 	bandwidth feedback.Bandwidth
 
+	// verbatim tells that the history keeps packets as they left, protected, in
+	// place of what RTX is made of. Those of earlier keys are of no use to the
+	// party after a change of them, which drops them as it would strangers'.
+	verbatim bool
+
 	lost    [maxLost]uint16
 	scratch [scratchLen]byte
 }
@@ -44,7 +48,6 @@ type terms struct {
 	// repeated what a packet of RTX from there repeats; NoPayload: none.
 	retransmission, repeated [128]uint8
 	rtx                      bool
-	plain                    bool        // towards the party, so that a packet may be repeated as it is
 	codecs                   [128]string // of what comes from it
 	rate                     uint64      // what the other side may be sent, in bit/s; 0: any
 }
@@ -55,7 +58,7 @@ func newTerms(ours, theirs, other *offeranswer.Media) *terms {
 	both := func(value string) bool { return ours.HasFeedback(value) && theirs.HasFeedback(value) }
 	t := &terms{
 		nack: both("nack"), pli: both("nack pli"), fir: both("ccm fir"), remb: both("goog-remb"),
-		plain: !strings.Contains(strings.ToUpper(theirs.Proto), "SAVP"), rate: other.Rate(),
+		rate: other.Rate(),
 	}
 	for i := range t.repeated {
 		t.retransmission[i], t.repeated[i] = offeranswer.NoPayload, offeranswer.NoPayload
@@ -79,6 +82,15 @@ func newTerms(ours, theirs, other *offeranswer.Media) *terms {
 	return t
 }
 
+// repeater is an endpoint that can send a packet again as it left: octet by
+// octet, since another encryption under its number would give both away
+// (RFC 3711 §9.1). SendKept is SendRTP, and returns what left until the sender
+// does something else with p; nil: nothing.
+type repeater interface {
+	SendKept(p []byte) (sent []byte)
+	Repeat(sent []byte) bool
+}
+
 // setTerms puts an agreement into force. On the loop.
 func (t *terminal) setTerms(terms *terms, kept [2]int) {
 	if t.partner == nil {
@@ -87,10 +99,12 @@ func (t *terminal) setTerms(terms *terms, kept [2]int) {
 	p := t.partner
 	p.terms = *terms
 	p.bandwidth.Limit(terms.rate)
-	switch able := terms.nack && (terms.rtx || terms.plain); {
-	case !able:
+	_, repeats := t.endpoint.(repeater)
+	switch verbatim := !terms.rtx; {
+	case !terms.nack || verbatim && !repeats:
 		p.history = nil
-	case p.history == nil:
+	case p.history == nil || p.verbatim != verbatim:
+		p.verbatim = verbatim
 		p.history = feedback.NewHistory(feedback.HistoryConfig{MinPackets: kept[0], MaxPackets: kept[1], Octets: historyOctets})
 	}
 }
@@ -202,21 +216,42 @@ func (t *terminal) answer(m *feedback.Message, at time.Duration) {
 		if kept == nil {
 			continue
 		}
-		again := append(p.scratch[:0], kept...)
-		if pt := p.retransmission[kept[1]&0x7f]; p.terms.rtx && pt != offeranswer.NoPayload {
-			h, _ := parseRTP(kept)
-			again = p.rtx.Wrap(p.scratch[:0], kept, h.length, pt)
+		if p.verbatim {
+			if r, ok := t.endpoint.(repeater); ok {
+				r.Repeat(kept)
+			}
+			continue
 		}
-		t.endpoint.SendRTP(again)
+		if pt := p.retransmission[kept[1]&0x7f]; pt != offeranswer.NoPayload {
+			h, _ := parseRTP(kept)
+			t.endpoint.SendRTP(p.rtx.Wrap(p.scratch[:0], kept, h.length, pt))
+		}
 	}
 }
 
-// send keeps a packet, if the party may ask for it again, and sends it.
+// send sends a packet, and keeps it if the party may ask for it again.
 func (t *terminal) send(p []byte, sequence uint16, at time.Duration) {
-	if t.partner != nil && t.partner.history != nil {
+	switch {
+	case t.partner == nil || t.partner.history == nil:
+		t.endpoint.SendRTP(p)
+	case t.partner.verbatim:
+		t.sendKept(p, sequence, at)
+	default:
 		t.partner.history.Keep(sequence, p, at)
+		t.endpoint.SendRTP(p)
 	}
-	t.endpoint.SendRTP(p)
+}
+
+// sendKept is send where the packet is kept as it leaves.
+func (t *terminal) sendKept(p []byte, sequence uint16, at time.Duration) {
+	r, ok := t.endpoint.(repeater)
+	if !ok {
+		t.endpoint.SendRTP(p)
+		return
+	}
+	if sent := r.SendKept(p); sent != nil {
+		t.partner.history.Keep(sequence, sent, at)
+	}
 }
 
 // readFeedback does what the party asks for: repeat packets, or pass the wish for

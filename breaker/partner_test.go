@@ -20,6 +20,27 @@ type recorder struct{ rtp, rtcp [][]byte }
 func (r *recorder) SendRTP(p []byte)  { r.rtp = append(r.rtp, bytes.Clone(p)) }
 func (r *recorder) SendRTCP(p []byte) { r.rtcp = append(r.rtcp, bytes.Clone(p)) }
 
+// repeating is one that can repeat what it has sent, protected by a key stream
+// that goes on with each packet.
+type repeating struct {
+	*recorder
+	key byte
+}
+
+func (r *repeating) SendRTP(p []byte) { r.SendKept(p) }
+
+func (r *repeating) SendKept(p []byte) (sent []byte) {
+	r.key++
+	sent = append(p, r.key)
+	r.Repeat(sent)
+	return sent
+}
+
+func (r *repeating) Repeat(sent []byte) bool {
+	r.rtp = append(r.rtp, bytes.Clone(sent))
+	return true
+}
+
 // feedbacks are the messages of one type among what was sent.
 func feedbacks[T rtcp.Packet](t *testing.T, sent [][]byte) (out []T) {
 	t.Helper()
@@ -59,7 +80,7 @@ func newScreen(t *testing.T) (b *bridge, web, phone *terminal, toWeb, toPhone *r
 	b = newBridge(time.Now(), false)
 	web, phone = &b.ends[0], &b.ends[1]
 	toWeb, toPhone = &recorder{}, &recorder{}
-	web.endpoint, phone.endpoint = toWeb, toPhone
+	web.endpoint, phone.endpoint = toWeb, &repeating{recorder: toPhone}
 	var types [128]uint8
 	for i := range types {
 		types[i] = offeranswer.NoPayload

@@ -163,9 +163,6 @@ func (h *History) Resend(sequence uint16, at, roundTrip time.Duration) []byte {
 	return h.chunks[s.chunk].data[s.offset:][:s.length]
 }
 
-// Clear forgets all packets: they were protected with keys that are no more.
-func (h *History) Clear() { clear(h.kept) }
-
 // rtxHeader is the original sequence number in front of the payload
 // (RFC 4588 §4).
 const rtxHeader = 2

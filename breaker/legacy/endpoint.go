@@ -242,20 +242,35 @@ func (e *Endpoint) acceptRTCP(from netip.AddrPort) bool {
 
 // SendRTP sends p to the other party. Under SRTP it is protected in place, and
 // needs capacity for that behind it; see secure.Context.
-func (e *Endpoint) SendRTP(p []byte) {
+func (e *Endpoint) SendRTP(p []byte) { e.SendKept(p) }
+
+// SendKept is SendRTP and returns the octets as they left, in place of p, for
+// [Endpoint.Repeat]; nil if none could leave.
+func (e *Endpoint) SendKept(p []byte) (sent []byte) {
 	if e.shield.up {
 		var ok bool
 		if p, ok = e.shield.sealRTP(p); !ok {
 			e.unsent.Add(1)
-			return
+			return nil
 		}
 	}
+	if !e.Repeat(p) {
+		return nil
+	}
+	return p
+}
+
+// Repeat sends octets that [Endpoint.SendKept] has returned once more, as they
+// are: to protect the packet again would use its part of the key stream twice.
+// It is false if there is nowhere to send to.
+func (e *Endpoint) Repeat(sent []byte) bool {
 	if !e.latch.current.IsValid() {
 		e.unsent.Add(1)
-		return
+		return false
 	}
-	e.rtp.Send(p, e.latch.current)
+	e.rtp.Send(sent, e.latch.current)
 	e.sent.Add(1)
+	return true
 }
 
 // SendRTCP sends a compound RTCP packet to the other party.
