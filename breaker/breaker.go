@@ -433,7 +433,7 @@ func (b *Breaker) Keyframe(id string, from offeranswer.Side) bool {
 	asked := false
 	for _, s := range c.streams() {
 		if t := &s.bridge.ends[from.Other()]; s.asks[from.Other()] {
-			asked = c.worker.wire.Do(func() { t.wantKeyframe(t.bridge.age()) }) == nil || asked
+			asked = c.worker.wire.Do(func() { t.wantKeyframe(t.age()) }) == nil || asked
 		}
 	}
 	return asked

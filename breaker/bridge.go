@@ -19,24 +19,20 @@ type sender interface {
 // bridge joins the two endpoints of a call for one stream. It lives on the loop
 // of the call's worker.
 type bridge struct {
-	ends  [2]terminal
-	began time.Time
+	ends [2]terminal
 }
 
 // newBridge makes a bridge whose clock counts from began, the call's first offer.
 func newBridge(began time.Time, audio bool) *bridge {
-	b := &bridge{began: began}
+	b := new(bridge)
 	for i := range b.ends {
-		b.ends[i].bridge, b.ends[i].side = b, offeranswer.Side(i)
+		b.ends[i].began, b.ends[i].side = began, offeranswer.Side(i)
 		b.ends[i].peer = &b.ends[1-i]
 		b.ends[i].out.ssrc, b.ends[i].out.rtx = rand.Uint32(), rand.Uint32()
 		b.ends[i].out.talks = audio
 	}
 	return b
 }
-
-// age is the time since the call began.
-func (b *bridge) age() time.Duration { return time.Since(b.began) }
 
 // heard is when, after the call began, either endpoint has accepted a packet
 // last, up to an eighth of a second too early; 0 if none has.
@@ -45,44 +41,46 @@ func (b *bridge) heard() time.Duration {
 }
 
 // terminal is the bridge's end at one endpoint: the sink of what comes from
-// there, and the stream that goes there.
+// there, and the stream that goes there. What every packet needs stands first,
+// close together: among hundreds of calls none of it is in the processor's cache.
 type terminal struct {
-	bridge *bridge
-	peer   *terminal
-
-	endpoint sender   // nil until the endpoint exists
+	began    time.Time // the call
+	peer     *terminal
+	endpoint sender                 // nil until the endpoint exists
+	partner  *partner               // of feedback about video; nil: none
+	red      *redundancy            // of sound from the party; nil: none
+	keys     atomic.Pointer[keypad] // digits from the party; nil: none yet
+	tap      Tap                    // nil: nobody records what comes from here
+	side     offeranswer.Side
 	in       incoming // from the endpoint
 	out      outgoing // to the endpoint
 	route    route    // of what comes from the endpoint
+
 	// clock is that of the party, which all its streams share; nil: not known.
-	clock *sourceClock
-
-	side offeranswer.Side
-	tap  Tap // nil: nobody records what comes from here
-
-	partner *partner               // of feedback about video; nil: none
-	red     *redundancy            // of sound from the party; nil: none
-	keys    atomic.Pointer[keypad] // digits from the party; nil: none yet
-	keyed   keyQueue               // digits to the party
-	digit   func(dtmf.Digit)       // tells signalling of one from the party
-	signal  func()                 // asks the party for a keyframe in signalling
-	comfort comfort                // to the party
+	clock   *sourceClock
+	keyed   keyQueue         // digits to the party
+	digit   func(dtmf.Digit) // tells signalling of one from the party
+	signal  func()           // asks the party for a keyframe in signalling
+	comfort comfort          // to the party
 
 	unwanted atomic.Uint64 // came, but was not agreed on: hold, unknown payload type, malformed
 }
 
+// age is the time since the call began.
+func (t *terminal) age() time.Duration { return time.Since(t.began) }
+
 // route is what an exchange has agreed on for one direction.
 type route struct {
 	open bool
+	// orientation is the header extension that passes, if both sides have it.
+	orientation extension
+	// events are the payload types of telephone-events.
+	eventCount int
+	events     [maxEventRoutes]eventRoute
 	// payloadTypes maps those of the source to those the other side expects;
 	// clockRates, in Hz, is indexed by those of the source.
 	payloadTypes [128]uint8
 	clockRates   [128]uint32
-	// events are the payload types of telephone-events.
-	events     [maxEventRoutes]eventRoute
-	eventCount int
-	// orientation is the header extension that passes, if both sides have it.
-	orientation extension
 }
 
 // extension is a header extension under the numbers of both sides, 0: none.
@@ -122,7 +120,7 @@ func (t *terminal) ReceiveRTP(p []byte) {
 		t.unwanted.Add(1)
 		return
 	}
-	at := t.bridge.age()
+	at := t.age()
 	t.in.hear(at)
 	if p, ok = t.unwrap(p, &h); !ok {
 		return
@@ -196,7 +194,7 @@ func (t *terminal) rewrite(h *header, p []byte) []byte {
 
 // ReceiveRTCP implements the Sink: reports are read, and end here.
 func (t *terminal) ReceiveRTCP(p []byte) {
-	at := t.bridge.age()
+	at := t.age()
 	t.in.hear(at)
 	readRTCP(p, t, at, time.Now())
 }

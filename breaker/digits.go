@@ -248,7 +248,7 @@ func (b *Breaker) keyLoop(c *call, to *terminal, f offeranswer.Format) {
 func (t *terminal) sendKey(payload [dtmf.PayloadLen]byte, shift uint32, first, last bool, f offeranswer.Format) {
 	o := &t.out
 	if first {
-		at := t.bridge.age()
+		at := t.age()
 		o.ready(at, f.ClockRate)
 		t.keyed.timestamp = o.now(at)
 	}

@@ -42,10 +42,9 @@ type outgoing struct {
 	sequenceOffset  uint16
 	timestampOffset uint32
 
-	highestIn    uint16                    // of source
-	highest      uint16                    // sent
-	sentBits     [repeatWindow / 64]uint64 // of the last numbers, modulo its length
-	timestamp    uint32                    // of highest
+	highestIn    uint16 // of source
+	highest      uint16 // sent
+	timestamp    uint32 // of highest
 	highestAt    time.Duration
 	packets      atomic.Uint32 // as sender reports count: modulo 2^32
 	octets       atomic.Uint32
@@ -53,6 +52,7 @@ type outgoing struct {
 	synced       atomic.Uint64 // likewise, by the source's own clock; 0: unknown
 	clockRate    atomic.Uint32
 	droppedStale atomic.Uint64
+	sentBits     [repeatWindow / 64]uint64 // of the last numbers, modulo its length
 }
 
 // next turns h into the header of the stream. at is the time since the bridge

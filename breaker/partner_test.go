@@ -64,6 +64,13 @@ const (
 	webRepeats       = 0x3ec
 )
 
+// pass lets time pass.
+func (b *bridge) pass(d time.Duration) {
+	for i := range b.ends {
+		b.ends[i].began = b.ends[i].began.Add(-d)
+	}
+}
+
 // newScreen is a stream of video between a browser with all feedback and a plain
 // phone, without a call around it.
 func newScreen(t *testing.T) (b *bridge, web, phone *terminal, toWeb, toPhone *recorder) {
@@ -127,7 +134,7 @@ func TestLossFromABrowser(t *testing.T) {
 			web.ReceiveRTP(picture(webSource, n, n == 0))
 		}
 	}
-	b.began = b.began.Add(-50 * time.Millisecond) // time passes
+	b.pass(50 * time.Millisecond)
 	web.ReceiveRTP(picture(webSource, 10, false))
 	nacks := feedbacks[*rtcp.TransportLayerNack](t, toWeb.rtcp)
 	if len(nacks) != 1 || nacks[0].MediaSSRC != webSource || !slices.Equal(nacks[0].Nacks[0].PacketList(), []uint16{4, 6}) {
@@ -165,11 +172,11 @@ func TestLossForGood(t *testing.T) {
 	if plis := feedbacks[*rtcp.PictureLossIndication](t, toWeb.rtcp); len(plis) != 1 {
 		t.Fatalf("%d requests at once", len(plis))
 	}
-	b.began = b.began.Add(-time.Second)
+	b.pass(time.Second)
 	web.ReceiveRTP(picture(webSource, 121, false))
-	b.began = b.began.Add(-time.Second)
+	b.pass(time.Second)
 	web.ReceiveRTP(picture(webSource, 122, true))
-	b.began = b.began.Add(-time.Second)
+	b.pass(time.Second)
 	web.ReceiveRTP(picture(webSource, 123, false))
 	if plis := feedbacks[*rtcp.PictureLossIndication](t, toWeb.rtcp); len(plis) != 2 {
 		t.Errorf("%d requests, want one more, until it came", len(plis))
@@ -244,7 +251,7 @@ func TestBandwidthReachesTheBrowser(t *testing.T) {
 	if len(rembs) != 2 || rembs[1].Bitrate >= 500_000 {
 		t.Errorf("told %v after half of all was lost", rembs)
 	}
-	b.began = b.began.Add(-time.Minute)
+	b.pass(time.Minute)
 }
 
 // A phone without RTCP feedback is asked in signalling as well, within limits.
@@ -263,7 +270,7 @@ func TestKeyframeBySignalling(t *testing.T) {
 	if plis := feedbacks[*rtcp.PictureLossIndication](t, toPhone.rtcp); signalled != 1 || len(plis) != 1 {
 		t.Errorf("asked %d times in signalling and %d times in RTCP", signalled, len(plis))
 	}
-	b.began = b.began.Add(-time.Second)
+	b.pass(time.Second)
 	web.ReceiveRTCP(raw)
 	if signalled != 2 {
 		t.Errorf("asked %d times in signalling after a second", signalled)

@@ -85,7 +85,7 @@ func (p *prepared) send() {
 	if p.to.endpoint != nil && p.packet != nil {
 		p.to.endpoint.SendRTCP(p.packet)
 	}
-	p.to.soothe(p.to.bridge.age())
+	p.to.soothe(p.to.age())
 }
 
 func (b *Breaker) sendReports(due []*call, now time.Time) {
@@ -116,7 +116,7 @@ func (s *stream) report(side offeranswer.Side, cname string, now time.Time) []by
 	if !t.in.known.Load() && t.out.packets.Load() == 0 {
 		return nil
 	}
-	p, err := s.reporters[side].report(&t.in, &t.out, cname, now.Sub(s.bridge.began), now)
+	p, err := s.reporters[side].report(&t.in, &t.out, cname, now.Sub(t.began), now)
 	if err != nil {
 		return nil // a report of ours always marshals
 	}

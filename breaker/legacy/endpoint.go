@@ -155,7 +155,8 @@ func (r *rtpReceiver) Receive(p []byte, from netip.AddrPort) {
 
 // passRTP hands on what the latch has accepted.
 func (e *Endpoint) passRTP(p []byte) {
-	if e.latch.learns {
+	if e.latch.moved {
+		e.latch.moved = false
 		e.show()
 	}
 	e.received.Add(1)

@@ -30,6 +30,7 @@ type latch struct {
 	current   netip.AddrPort // the only source, and the target
 	locked    bool           // the signalled address has spoken
 	learnt    bool           // current is another one than signalled
+	moved     bool           // current was learnt just now
 
 	stream stream // of current
 	trial  trial
@@ -102,7 +103,7 @@ func (l *latch) prove(from netip.AddrPort) {
 }
 
 func (l *latch) move(to netip.AddrPort) {
-	l.current, l.learnt, l.trial = to, to != l.signalled, trial{}
+	l.current, l.learnt, l.moved, l.trial = to, to != l.signalled, true, trial{}
 }
 
 // plausible tells whether the party may have that address at all.

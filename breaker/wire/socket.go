@@ -38,12 +38,12 @@ func (f ReceiverFunc) Receive(packet []byte, from netip.AddrPort) { f(packet, fr
 type Socket struct {
 	worker   *Worker
 	link     link
+	closed   atomic.Bool
 	local    netip.AddrPort
 	receiver Receiver            // of a legacy socket
 	peers    map[remote]Receiver // of a web socket
 	packets  *packetConn         // of a web socket
 	released func()              // called when the port is free again
-	closed   atomic.Bool
 }
 
 // remote is an address and port as map key: three plain words, hashed as they lie.
