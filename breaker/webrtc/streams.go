@@ -19,7 +19,7 @@ import (
 const (
 	maxStreams         = 8192 // of all
 	maxUnproven        = 512  // of strangers, from all sources
-	maxUnprovenSource  = 32   // of strangers from one address: an office begins a few calls a second
+	maxUnprovenSource  = 32   // of strangers from one source: an office begins a few calls a second
 	maxStreamsAgent    = 8    // that ask for one agent, as many as it listens to
 	maxIntroduction    = 256  // frames before an agent is found; browsers repeat a check every 50 ms
 	streamSetup        = 10 * time.Second
@@ -53,7 +53,7 @@ type Streams struct {
 	mu       sync.Mutex
 	tables   []*streamTable
 	open     map[*stream]struct{}
-	unproven map[netip.Addr]int // by source
+	unproven map[netip.Addr]int // by source, see sourceOf
 	strange  int                // sum of unproven
 	closed   bool
 	running  sync.WaitGroup
@@ -122,7 +122,7 @@ func (s *Streams) admit(conn net.Conn) *stream {
 		streams: s, conn: conn, remote: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()),
 		wake: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
-	source := c.remote.Addr()
+	source := sourceOf(c.remote)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.open) >= maxStreams || s.strange >= maxUnproven || s.unproven[source] >= maxUnprovenSource {
@@ -135,13 +135,23 @@ func (s *Streams) admit(conn net.Conn) *stream {
 	return c
 }
 
+// sourceOf is what stands for one source of connections: an IPv4 address, or the
+// network of an IPv6 one, of which every host has 2^64.
+func sourceOf(remote netip.AddrPort) netip.Addr {
+	a := remote.Addr()
+	if p, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLoopback() {
+		return p.Addr()
+	}
+	return a
+}
+
 // known takes a connection off the strangers' account; s.mu is held.
 func (s *Streams) known(c *stream) {
 	if c.proven {
 		return
 	}
 	c.proven = true
-	source := c.remote.Addr()
+	source := sourceOf(c.remote)
 	s.strange--
 	if s.unproven[source]--; s.unproven[source] == 0 {
 		delete(s.unproven, source)

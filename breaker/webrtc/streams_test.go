@@ -116,3 +116,44 @@ func TestStreamLimits(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errNoStream)
 	}
 }
+
+// stranger is a connection from an address that says nothing.
+type stranger struct {
+	net.Conn
+	from netip.Addr
+}
+
+func (s *stranger) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.from, 5000))
+}
+
+// One host has all addresses of its IPv6 network, and must not take the places of
+// all others with them.
+func TestStrangersOfOneNetwork(t *testing.T) {
+	s := &Streams{open: make(map[*stream]struct{}), unproven: make(map[netip.Addr]int)}
+	taken := func(from netip.Addr) bool {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		return s.admit(&stranger{near, from}) != nil
+	}
+	at, n := netip.MustParseAddr("2001:db8::1"), 0
+	for range 2 * maxUnprovenSource {
+		if taken(at) {
+			n++
+		}
+		at = at.Next()
+	}
+	if n != maxUnprovenSource {
+		t.Errorf("%d connections of one network taken, want %d", n, maxUnprovenSource)
+	}
+	for _, other := range []string{"2001:db8:0:1::1", "192.0.2.7", "192.0.2.8"} {
+		if !taken(netip.MustParseAddr(other)) {
+			t.Errorf("none taken from %s", other)
+		}
+	}
+	s.Close()
+	s.running.Wait()
+	if len(s.unproven)+len(s.open)+s.strange != 0 {
+		t.Errorf("left: %v %v %d", s.unproven, s.open, s.strange)
+	}
+}
