@@ -21,18 +21,26 @@ type ICE struct {
 
 // checks answers the connectivity checks of a phone. It belongs to the loop.
 type checks struct {
+	ice       ICE
 	username  string
 	integrity stun.MessageIntegrity
+	nominated [2]netip.AddrPort // for RTP and RTCP; zero: nothing yet
 }
 
 // SetICE lets a phone prove by checks where it is. Whoever does not know the
-// password has no answer to his.
+// password has no answer to his. The same ICE as before goes on: what was
+// nominated stays so until ICE restarts (RFC 8445 §9), whatever the phone's
+// description names.
 func (e *Endpoint) SetICE(i ICE) {
 	var c *checks
 	if i.Ufrag != "" {
-		c = &checks{username: i.Ufrag + ":" + i.Remote, integrity: stun.NewShortTermIntegrity(i.Pwd)}
+		c = &checks{ice: i, username: i.Ufrag + ":" + i.Remote, integrity: stun.NewShortTermIntegrity(i.Pwd)}
 	}
-	_ = e.config.Worker.Do(func() { e.checks = c })
+	_ = e.config.Worker.Do(func() {
+		if c == nil || e.checks == nil || e.checks.ice != i {
+			e.checks = c
+		}
+	})
 }
 
 // check takes a datagram that begins as STUN does; false: it is none of the
@@ -60,12 +68,22 @@ func (e *Endpoint) check(component int, p []byte, from netip.AddrPort) bool {
 }
 
 func (e *Endpoint) nominate(component int, from netip.AddrPort) {
-	if component == componentRTCP {
-		e.rtcpTo, e.rtcpSeen = from, netip.AddrPort{}
+	e.checks.nominated[component] = from
+	e.useNominated()
+	e.show()
+}
+
+// useNominated puts what was nominated in the place of what was signalled.
+func (e *Endpoint) useNominated() {
+	if e.checks == nil || !e.latch.current.IsValid() {
 		return
 	}
-	e.latch.prove(from)
-	e.show()
+	if at := e.checks.nominated[componentRTP]; at.IsValid() {
+		e.latch.prove(at)
+	}
+	if at := e.checks.nominated[componentRTCP]; at.IsValid() {
+		e.rtcpTo, e.rtcpSeen = at, netip.AddrPort{}
+	}
 }
 
 func (e *Endpoint) socket(component int) *wire.Socket {

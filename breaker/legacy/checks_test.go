@@ -70,6 +70,23 @@ func TestChecks(t *testing.T) {
 	read(t, "RTP over the pair", phone)
 	read(t, "RTCP over the pair", ctrl)
 
+	// A later description without a restart, as of a session timer, or one that
+	// names another of the phone's candidates, or after a hold.
+	for _, named := range []netip.AddrPort{signalled, {}, netip.AddrPortFrom(loopback, signalled.Port()+2)} {
+		e.SetICE(ICE{Ufrag: "ours", Pwd: "the password of our side", Remote: "phone"})
+		rtcp := signalledRTCP
+		if !named.IsValid() {
+			rtcp = named
+		}
+		e.SetRemote(named, rtcp)
+	}
+	send(t, w, e)
+	read(t, "RTP over the pair, after another description", phone)
+	read(t, "RTCP over the pair, after another description", ctrl)
+	if e.Remote() != phoneAddr {
+		t.Errorf("a description without a restart has moved the phone to %s", e.Remote())
+	}
+
 	// Whoever does not know the password gets no answer and moves nobody.
 	before := e.Stats().Rejected
 	for _, raw := range [][]byte{
@@ -86,6 +103,12 @@ func TestChecks(t *testing.T) {
 		t.Errorf("a stranger has moved the phone to %s", e.Remote())
 	}
 
+	e.SetICE(ICE{Ufrag: "anew", Pwd: "another password of our side", Remote: "phone2"})
+	e.SetRemote(signalled, signalledRTCP)
+	send(t, w, e)
+	if e.Remote() != signalled {
+		t.Errorf("after a restart the phone is at %s, want %s", e.Remote(), signalled)
+	}
 	e.SetICE(ICE{})
 	write(t, phone, ours, stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("ours:phone"), stun.NewShortTermIntegrity("the password of our side")).Raw)
 	awaitRejected(t, e, before+6)

@@ -79,7 +79,7 @@ func (e *Endpoint) Address() netip.Addr { return e.config.Address }
 
 // SetRemote sets where the other party receives, as its description says and
 // the caller has checked. The zero value of either stops sending there, and
-// with that of rtp nothing is taken either.
+// with that of rtp nothing is taken either. What ICE has nominated goes before it.
 func (e *Endpoint) SetRemote(rtp, rtcp netip.AddrPort) {
 	_ = e.config.Worker.Do(func() {
 		if rtp != e.latch.signalled {
@@ -87,6 +87,7 @@ func (e *Endpoint) SetRemote(rtp, rtcp netip.AddrPort) {
 		}
 		e.latch.signal(rtp)
 		e.rtcpTo = rtcp
+		e.useNominated()
 		e.show()
 	})
 }
