@@ -380,3 +380,47 @@ func TestReportsOfEachStream(t *testing.T) {
 		t.Errorf("names of the party: %v", names)
 	}
 }
+
+// Two browsers with the breaker between them: DTLS to DTLS, sound and pictures.
+func TestPicturesOfTwoBrowsers(t *testing.T) {
+	b := start(t, Config{})
+	c := newPictures(t, b)
+	callee := newBrowser(t)
+	c.parties[offeranswer.Callee], c.legs[offeranswer.Callee].Profile = callee, offeranswer.WebRTC
+	sent, err := b.Offer(t.Context(), c.id, offeranswer.Caller, c.web.webSDP("actpass", c.webLines()...), c.legs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, lines := c.parse(sent), c.webLines()
+	if len(offer.Bundle) != 2 || b.Stats().Ports != 0 {
+		t.Errorf("bundle %v and %d pairs of ports, want two sections and none", offer.Bundle, b.Stats().Ports)
+	}
+	lines = lines[:len(offer.Media)]
+	for i, m := range offer.Media {
+		lines[i].mid, lines[i].ssrc = m.Mid, lines[i].ssrc+1
+	}
+	made, err := b.Answer(t.Context(), c.id, offeranswer.Callee, callee.webSDP("active", lines...))
+	if err != nil {
+		t.Fatalf("%v\nto\n%s", err, sent)
+	}
+	c.settle()
+	connected := make(chan struct{})
+	go func() {
+		defer close(connected)
+		callee.connect(sent)
+	}()
+	c.web.connect(made)
+	<-connected
+	both := func() {
+		t.Helper()
+		for ssrc, pt := range map[uint32]uint8{webAudioSSRC: 0, webVideoSSRC: 96} {
+			c.passes("from the caller", func(payload string) { c.web.send(c.packet(ssrc, pt, payload)) }, callee.received)
+			c.passes("from the callee", func(payload string) { callee.send(c.packet(ssrc+1, pt, payload)) }, c.web.received)
+		}
+	}
+	both()
+	if _, err := b.Offer(t.Context(), c.id, offeranswer.Callee, callee.webSDP("actpass", lines...), c.legs); err != nil {
+		t.Fatal(err)
+	}
+	both() // an offer alone changes nothing
+}
