@@ -83,6 +83,27 @@ func TestEarly(t *testing.T) {
 	}
 }
 
+// TestRefusalTags has callees whose addresses look like tags.
+func TestRefusalTags(t *testing.T) {
+	s := run(t, Config{Congestion: &jammed{}}, newUser())
+	f := s.newFlow(nil, UDP, peerAddr, peerAddr)
+	var sent string
+	f.datagram = func(p []byte, _ netip.AddrPort) error { sent = string(p); return nil }
+	for i, to := range []string{
+		"<sip:stage@example.com>", "<sip:bob@vintage.example>;x=y", "sip:montag@example.com", "<sip:bob@example.com;tag=uri>",
+		"\"tag=1\" <sip:bob@example.com>",
+	} {
+		invite := strings.Replace(request("INVITE", "z9hG4bKtag"+string(rune('a'+i))), "To: <sip:bob@example.com>", "To: "+to, 1)
+		if !s.early(f, invite, time.Second) {
+			t.Fatalf("%s is not refused", to)
+		}
+		got := header(sent, "To")[0]
+		if want := to + ";tag=w"; !strings.HasPrefix(got, want) {
+			t.Errorf("got To %s, want %s…", got, want)
+		}
+	}
+}
+
 // TestWaited asks a real socket how long a datagram has waited.
 func TestWaited(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -236,6 +236,15 @@ func readableVias(m *message) (vias []string) {
 	return vias
 }
 
+// untagged tells whether a To needs a tag of ours. Where that is not sure, it gets
+// none if anything in it looks like one.
+func untagged(to string) bool {
+	if tag, sure := plainTag(to); sure {
+		return tag == ""
+	}
+	return !strings.Contains(strings.ToLower(to), "tag")
+}
+
 // echoed gives the headers that a response takes from its request
 // (RFC 3261 §8.2.6.2); of doubled ones the first.
 func (s *Stack) echoed(m *message) (text string, ok bool) {
@@ -252,7 +261,7 @@ func (s *Stack) echoed(m *message) (text string, ok bool) {
 		}
 		seen[h.kind] = true
 		b.WriteString(h.name + ": " + h.value)
-		if h.kind == kindTo && m.toTag == "" && !strings.Contains(strings.ToLower(h.value), "tag") {
+		if h.kind == kindTo && m.toTag == "" && untagged(h.value) {
 			b.WriteString(";tag=" + s.statelessTag(m))
 		}
 		b.WriteString("\r\n")
