@@ -34,6 +34,8 @@ var flows = []struct{ flow, test, scenario string }{
 	{"MESSAGE of a browser", "TestIntegrationFlows", "uas-message"},
 	{"MESSAGE to a browser", "TestIntegrationFlowsIn", "uac-message"},
 	{"INFO both ways, DTMF among it", "TestIntegrationFlows", "uas-info"},
+	{"INFO for keys in RTP", "TestIntegrationFlows", "uas-keys"},
+	{"INFO for pictures, both ways", "TestIntegrationFlows", "uas-picture"},
 
 	{"SUBSCRIBE and NOTIFY, the browser watches", "TestIntegrationWatches", "uas-notifier"},
 	{"SUBSCRIBE and NOTIFY, the browser is watched", "TestIntegrationWatched", "uac-watcher"},
@@ -170,6 +172,25 @@ func TestIntegrationFlows(t *testing.T) {
 			c.await("DTMF", func(m *message) bool { return m.method == "INFO" && strings.HasPrefix(m.body, "Signal=#\r\n") })
 			c.await("a request for a picture", func(m *message) bool {
 				return m.method == "INFO" && m.get("Content-Type") == "application/media_control+xml" && strings.Contains(m.body, "<picture_fast_update/>")
+			})
+			c.hangUp()
+		}},
+		{scenario: "uas-keys", run: func(t *testing.T, p *phone, s *SIPp) {
+			c := connected(t, p)
+			c.media.press(7)
+			c.media.press(11)
+			Eventually(t, 30*time.Second, "both keys", func() bool { return strings.Count(s.Messages(), "\nINFO ") == 2 })
+			c.media.forget()
+			c.media.awaitTone(700)
+			c.hangUp()
+		}},
+		{scenario: "uas-picture", run: func(t *testing.T, p *phone, s *SIPp) {
+			c := p.call(p.callee(), newWebMedia(t, 0, "VP8"))
+			c.awaitAnswer()
+			Eventually(t, 30*time.Second, "a wish when the pictures begin, and the phone's", func() bool { return c.media.heard().wishes >= 2 })
+			Eventually(t, 30*time.Second, "the answer to the phone", func() bool {
+				_, asked, _ := strings.Cut(s.Messages(), "SIP/2.0 415")
+				return strings.Contains(asked, "SIP/2.0 200 OK")
 			})
 			c.hangUp()
 		}},

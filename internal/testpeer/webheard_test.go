@@ -24,6 +24,7 @@ type received struct {
 	last     uint16
 	bad      int // packets that did not authenticate
 	rtcp     int
+	wishes   int // for a keyframe
 	payloads map[uint8]int
 }
 
@@ -32,12 +33,13 @@ func (m *webMedia) receive(packets <-chan []byte, decrypt *srtp.Context) {
 	for p := range packets {
 		// RFC 5761 §4: packet types 192 to 223 are RTCP's.
 		if p[1] >= 192 && p[1] <= 223 {
-			_, err := decrypt.DecryptRTCP(nil, p, nil)
+			plain, err := decrypt.DecryptRTCP(nil, p, nil)
 			m.mu.Lock()
 			if err != nil {
 				m.in.bad++
 			} else {
 				m.in.rtcp++
+				m.reported(plain)
 			}
 			m.mu.Unlock()
 			continue

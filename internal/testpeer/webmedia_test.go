@@ -32,7 +32,7 @@ import (
 	"github.com/pion/transport/v5/packetio"
 )
 
-// webMedia is a browser's RTCPeerConnection with one audio track: full ICE in the controlling role
+// webMedia is a browser's RTCPeerConnection with one track of sound, or of pictures: full ICE in the controlling role
 // with one host candidate, DTLS-SRTP in the role that the descriptions leave, BUNDLE, rtcp-mux.
 // It sends one tone in PCMU, or the same octets for ever in Opus, which no codec here understands,
 // and keeps the last second of what it hears.
@@ -55,6 +55,9 @@ type webMedia struct {
 	direction string
 	tone      float64
 	payload   uint8
+	keys      []rtp.Packet // to be sent in the place of sound, see press
+	keyed     uint32       // timestamp of the present key
+	keyframe  bool         // is to be sent
 	failed    error
 	connected time.Time
 	in        received
@@ -81,6 +84,7 @@ var webCodecs = []struct {
 	{"PCMU", format{0, "PCMU/8000"}, nil},
 	{"PCMA", format{8, "PCMA/8000"}, nil},
 	{"iLBC", format{102, "ILBC/8000"}, nil},
+	{"VP8", format{96, "VP8/90000"}, []string{"rtcp-fb:%d nack pli"}},
 	{"dtmf48", format{110, "telephone-event/48000"}, nil},
 	{"dtmf", format{126, "telephone-event/8000"}, nil},
 }
@@ -178,7 +182,7 @@ func (m *webMedia) description(setup, mid, direction string, formats []format) s
 	}
 	id, _ := identity()
 	return fmt.Sprintf("v=0\r\no=- %d %d IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE %s\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS stream\r\n", uint64(m.ssrc)<<8, version, mid) +
-		fmt.Sprintf("m=audio %d UDP/TLS/RTP/SAVPF%s\r\nc=IN IP4 %s\r\na=rtcp:9 IN IP4 0.0.0.0\r\n", m.local.Port(), numbers.String(), m.local.Address()) +
+		fmt.Sprintf("m=%s %d UDP/TLS/RTP/SAVPF%s\r\nc=IN IP4 %s\r\na=rtcp:9 IN IP4 0.0.0.0\r\n", m.kind(), m.local.Port(), numbers.String(), m.local.Address()) +
 		fmt.Sprintf("a=candidate:%s\r\na=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=ice-options:trickle\r\n", m.local.Marshal(), m.ufrag, m.pwd) +
 		fmt.Sprintf("a=fingerprint:%s\r\na=setup:%s\r\na=mid:%s\r\na=%s\r\na=msid:stream track\r\na=rtcp-mux\r\na=rtcp-rsize\r\n", id, setup, mid, direction) +
 		lines(formats) + fmt.Sprintf("a=ssrc:%d cname:testpeer\r\na=ssrc:%d msid:stream track\r\n", m.ssrc, m.ssrc)
@@ -353,17 +357,25 @@ func (m *webMedia) send(conn *ice.Conn, encrypt *srtp.Context) {
 		}
 		m.mu.Lock()
 		tone, pt, silent := m.tone, m.payload, m.direction != "sendrecv" && m.direction != "sendonly"
+		key, body := m.nextKey(&h), m.nextPicture()
 		m.mu.Unlock()
 		if silent {
 			continue
 		}
-		body, step := opusPayload, uint32(960)
-		if pt == 0 {
+		step := uint32(1800)
+		switch {
+		case pt == 0:
 			body, step = toneFrame(tone, phase), 160
 			phase += 160
+		case m.kind() == "audio":
+			body, step = opusPayload, 960
 		}
 		h.PayloadType = pt
-		packet, err := (&rtp.Packet{Header: h, Payload: body}).Marshal()
+		out := &rtp.Packet{Header: h, Payload: body}
+		if key != nil {
+			out = key
+		}
+		packet, err := out.Marshal()
 		if err != nil {
 			return
 		}

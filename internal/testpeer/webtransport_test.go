@@ -96,7 +96,7 @@ func asServer(options []dtls.Option) []dtls.ServerOption {
 	return out
 }
 
-// webSDP is what a browser needs of a description with one audio section.
+// webSDP is what a browser needs of a description with one section.
 type webSDP struct {
 	ufrag, pwd, fingerprint, setup, mid, direction, ssrc string
 
@@ -120,7 +120,7 @@ func parseWebSDP(text string) (*webSDP, error) {
 				return nil, errors.New("a second m= section")
 			}
 			f := strings.SplitN(line, " ", 4)
-			if len(f) != 4 || f[0] != "m=audio" {
+			if len(f) != 4 || f[0] != "m=audio" && f[0] != "m=video" {
 				return nil, fmt.Errorf("m= line %q", line)
 			}
 			port, profile, order = f[1], f[2], f[3]
