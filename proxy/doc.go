@@ -94,7 +94,8 @@
 //
 // Where Media carries a call it may take the candidates of INFO with
 // application/trickle-ice-sdpfrag (RFC 8840), which is then answered here: the
-// other party has no part in that ICE.
+// other party has no part in that ICE. Clients are told so by Recv-Info in what
+// opens or renews their dialogs (RFC 6086).
 //
 // # Digits and keyframes
 //

@@ -122,6 +122,7 @@ func (p *Proxy) outgoing(r *routed, body []byte) *sip.Request {
 	if r.exchange.offered && len(r.req.Body()) == 0 { // by us
 		out.AppendHeader(sip.NewHeader("Content-Type", sdpType))
 	}
+	p.announceTrickle(r, out)
 	out.SetBody(body)
 	return out
 }
@@ -340,6 +341,7 @@ func (p *Proxy) respond(r *routed, res *sip.Response, body []byte) {
 	if p.wantsRecordRoute(r, res) {
 		p.recordRoute(r, out)
 	}
+	p.confirmTrickle(r, out)
 	p.cfg.Meter.Response(r.req.Method.String(), out.StatusCode)
 	if r.req.Method == sip.REGISTER && out.StatusCode >= 200 {
 		p.cfg.Meter.Registered(out.StatusCode)
