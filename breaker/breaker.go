@@ -362,6 +362,25 @@ func (b *Breaker) Answer(_ context.Context, id string, from offeranswer.Side, sd
 	return text, nil
 }
 
+// Retarget tells that another party takes the place of the one on a side, as the
+// next target of a call that has not been answered, or only early: one that has
+// heard nothing of its media, and may be reached at another address or in another
+// profile. The next Offer begins with it. It does nothing to a call that does not
+// exist.
+func (b *Breaker) Retarget(id string, side offeranswer.Side) {
+	b.mu.Lock()
+	c := b.calls[id]
+	b.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone.Load() {
+		c.retarget(side)
+	}
+}
+
 // Delete ends the media of a call and releases all it holds. A call that does
 // not exist is none to delete.
 func (b *Breaker) Delete(id string) {

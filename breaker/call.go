@@ -168,6 +168,24 @@ func (c *call) closeEnd(side offeranswer.Side) {
 	c.ends[side] = nil
 }
 
+// retarget lets go of the party on a side, with all that was said to it: another
+// one takes its place. What comes to the other party waits for that one's answer.
+func (c *call) retarget(side offeranswer.Side) {
+	if c.ends[side] == nil {
+		return
+	}
+	c.closeEnd(side)
+	c.exchanges, c.current = [2]*exchange{}, nil
+	for _, s := range c.streams() {
+		_ = c.worker.wire.Do(func() {
+			for i := range s.bridge.ends {
+				s.bridge.ends[i].route.open = false
+			}
+			s.bridge.ends[side].endpoint = nil
+		})
+	}
+}
+
 // owns tells whether an address is one of this call's own sockets, or a shared
 // one: media sent there would come back to us. Those of other calls are good
 // targets: a call from browser to browser through a PBX is two calls here.

@@ -410,6 +410,48 @@ func TestLateAnswerOfATargetBefore(t *testing.T) {
 	}
 }
 
+// The next target of a call is reached at another address of ours, in another
+// profile and under another policy, whether the one before has answered early or
+// not, and is heard by the caller.
+func TestRetarget(t *testing.T) {
+	first := loopback
+	if bindable(loopback6) {
+		first = loopback6
+	}
+	for _, early := range []bool{false, true} {
+		for _, p := range []offeranswer.Profile{offeranswer.RTP, offeranswer.SDES, offeranswer.WebRTC} {
+			t.Run(fmt.Sprintf("early %v, %s", early, p), func(t *testing.T) {
+				b := start(t, Config{})
+				next := map[offeranswer.Profile]func() peer{
+					offeranswer.RTP:    func() peer { return newPhone(t) },
+					offeranswer.SDES:   func() peer { return newKeyed(t, offeranswer.AESCM80) },
+					offeranswer.WebRTC: func() peer { return newBrowser(t) },
+				}[p]()
+				s := newSetup(t, b, newBrowser(t), newPhoneAt(t, first))
+				offer := s.parties[0].offer()
+				if _, err := b.Offer(t.Context(), s.id, offeranswer.Caller, offer, s.legs); err != nil {
+					t.Fatal(err)
+				}
+				if early {
+					s.answer(offeranswer.Callee)
+				}
+				s.parties[1] = next
+				s.legs[1] = offeranswer.Leg{Profile: p, Address: loopback, Security: secured(offeranswer.SecurityMandatory)}
+				b.Retarget(s.id, offeranswer.Callee)
+				b.Retarget("nobody", offeranswer.Callee)
+				s.establish(offeranswer.Caller)
+				s.bothFlow()
+				if got := s.figures(offeranswer.Callee).Profile; got != p {
+					t.Errorf("got profile %v, want %v", got, p)
+				}
+				if at := s.figures(offeranswer.Callee).Local.Addr(); at != loopback {
+					t.Errorf("reached at %v, want %v", at, loopback)
+				}
+			})
+		}
+	}
+}
+
 func TestClosed(t *testing.T) {
 	b := start(t, Config{})
 	s := newSetup(t, b, newBrowser(t), newPhone(t))

@@ -218,7 +218,20 @@ func (c *call) redirect(r *routed) (changed bool) {
 	leg := &c.legs[offeranswer.Callee]
 	before := *leg
 	*leg = c.p.legs(r)[offeranswer.Callee]
-	return *leg != before
+	if *leg == before {
+		return false
+	}
+	if m, ok := c.p.media.(retargeter); ok && c.broken {
+		m.Retarget(c.name, offeranswer.Callee)
+		r.exchange.in, r.exchange.out = nil, nil // what it says is new, even in the same words
+	}
+	return true
+}
+
+// retargeter is what a Media may be able to do besides: to let another party take
+// the place of the one on a side, which is reached in another way.
+type retargeter interface {
+	Retarget(call string, side offeranswer.Side)
 }
 
 // redirected follows a 3xx if configuration says so and one of its contacts is

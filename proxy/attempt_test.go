@@ -13,6 +13,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"webrtc2sip/internal/admission"
+	"webrtc2sip/internal/offeranswer"
 	"webrtc2sip/internal/resolver"
 	"webrtc2sip/internal/sipstack"
 )
@@ -132,6 +133,33 @@ func TestRedirects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call with early media goes on to a peer under another policy: that one is
+// offered what its policy asks for, and its answer is heard, even in the words of
+// the one before.
+func TestRedirectToAnotherPolicy(t *testing.T) {
+	cfg := Config{
+		FollowRedirects: true, AllowNextHops: []NextHop{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}},
+		Peers: []PeerPolicy{{
+			Who:      NextHop{Prefix: netip.PrefixFrom(spareAddr.Addr(), spareAddr.Addr().BitLen())},
+			Security: offeranswer.Security{Mode: offeranswer.SecurityMandatory, SDES: true},
+		}},
+	}
+	run(t, cfg, func(w *world) {
+		spare := w.connect(sipstack.UDP, spareAddr)
+		req, _ := w.callOut()
+		w.pbx.reply(req, "183 Session Progress", "sdp", phoneContact)
+		w.browser.want("SIP/2.0 183")
+		w.pbx.reply(req, "302 Moved Temporarily", "", "Contact: <sip:2001@192.0.2.11>")
+		w.pbx.want("ACK ")
+		again := spare.want("INVITE sip:2001@192.0.2.11 SIP/2.0")
+		spare.reply(again, "183 Session Progress", "sdp", phoneContact)
+		w.browser.want("SIP/2.0 183")
+		equal(t, "media", w.media.took(), "offer caller to rtp, answer callee, another callee, offer caller to sdes, answer callee")
+		spare.reply(again, "486 Busy Here", "")
+		w.browser.want("SIP/2.0 486")
+	})
 }
 
 // What comes back to us as it left is refused; with another Request-URI it is a

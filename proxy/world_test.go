@@ -76,6 +76,12 @@ func (m *fakeMedia) Digit(_ string, from offeranswer.Side, d dtmf.Digit, convert
 	return m.fate
 }
 
+func (m *fakeMedia) Retarget(_ string, side offeranswer.Side) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf("another %s", side))
+}
+
 func (m *fakeMedia) Keyframe(_ string, from offeranswer.Side) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
