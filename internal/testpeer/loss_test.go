@@ -3,6 +3,7 @@
 package testpeer
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +31,32 @@ func TestIntegrationWebSocketLost(t *testing.T) {
 			g.AwaitIdle(t, 10*time.Second)
 		})
 	}
+}
+
+// TestIntegrationConsentLost: the checks of a browser go unanswered and it says nothing, while its WebSocket stands. Both
+// sides are told within 45 s (RFC 7675 §5.1: consent lasts for 30).
+func TestIntegrationConsentLost(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	answering(t, []scene{{scenario: "uas-media-lost", run: func(t *testing.T, p *phone, s *SIPp) {
+		c := connected(t, p)
+		gone := time.Now()
+		c.media.vanish()
+		Eventually(t, time.Minute, "the end of the call", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.over
+		})
+		s.Succeeds(t, 20*time.Second)
+		if after := time.Since(gone); after > 45*time.Second {
+			t.Errorf("it took %v", after)
+		}
+		if got := c.awaitRequest("BYE").get("Reason"); !strings.Contains(got, "media lost") {
+			t.Errorf("BYE with Reason %q", got)
+		}
+	}}})
 }
 
 // TestIntegrationWebSocketComesBack: within the grace time the browser connects and registers again;

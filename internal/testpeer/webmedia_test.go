@@ -169,6 +169,12 @@ func (m *webMedia) close() {
 	m.tasks.Wait()
 }
 
+// vanish is close without a word: nothing leaves any more, not even that it does.
+func (m *webMedia) vanish() {
+	_ = m.agent.GracefulClose()
+	m.close()
+}
+
 // description writes ours; setup is actpass in an offer, and mid and formats are those of the
 // offer in an answer.
 func (m *webMedia) description(setup, mid, direction string, formats []format) string {
