@@ -172,7 +172,7 @@ func (e *epoll) serveEarlier() {
 	}
 }
 
-// receive makes one system call for a ready socket. What it leaves is reported again (level-triggered), behind the
+// receive makes a system call for a ready socket, or a few. What it leaves is reported again (level-triggered), behind the
 // other sockets. An error is an ICMP message about an earlier packet, which the call has taken away, or a readiness
 // that has gone: both mean nothing here.
 func (e *epoll) receive(ev *unix.EpollEvent) {
@@ -180,13 +180,24 @@ func (e *epoll) receive(ev *unix.EpollEvent) {
 	switch {
 	case s.generation != ev.Pad || s.link == nil:
 	case s.link.tx != nil:
-		e.receiveBatch(s.link)
+		e.receiveBatches(s.link)
 	default:
 		e.receiveOne(s.link)
 	}
 }
 
-func (e *epoll) receiveBatch(l *rawLink) {
+// receiveBatches takes as many packets from a web socket, where all browsers of the worker come together, as a round
+// takes from legacy sockets: with fewer, a loop that has fallen behind would keep the browsers waiting longest.
+func (e *epoll) receiveBatches(l *rawLink) {
+	for range eventLimit / batch {
+		if e.receiveBatch(l) < batch {
+			return
+		}
+	}
+}
+
+// receiveBatch returns how many packets came.
+func (e *epoll) receiveBatch(l *rawLink) int {
 	rx := e.rx
 	n := rx.receive(l.fd)
 	e.serveEarlier()
@@ -198,6 +209,7 @@ func (e *epoll) receiveBatch(l *rawLink) {
 		}
 		e.deliverTo(l.socket, rx.data[i][:m.n], rx.names[i].addrPort())
 	}
+	return n
 }
 
 func (e *epoll) receiveOne(l *rawLink) {
