@@ -45,6 +45,9 @@ type webMedia struct {
 	local  ice.Candidate
 	ssrc   uint32
 
+	impair func(candidates []string) []string // replaces the gateway's; nil: they stay
+	relay  *Relay                             // that it has put between
+
 	ctx    context.Context // the life of the peer connection
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -268,7 +271,11 @@ func (m *webMedia) setRemote(d *webSDP, client bool) error {
 		}
 		return nil
 	}
-	for _, c := range d.candidates {
+	candidates := d.candidates
+	if m.impair != nil {
+		candidates = m.impair(candidates)
+	}
+	for _, c := range candidates {
 		candidate, err := ice.UnmarshalCandidate(c)
 		if err != nil {
 			return fmt.Errorf("candidate %q: %w", c, err)
