@@ -56,9 +56,9 @@ export async function launch(options, frequency) {
  * A page in a profile of its own. faults fills with what went wrong in it: uncaught errors and what
  * the Content-Security-Policy stopped. A WebSocket that fails is not one of them.
  */
-export async function openPage(browser, settings = {}, ice = '') {
+export async function openPage(browser, settings = {}, { ice = '', red = '' } = {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...settings });
-  await context.addInitScript(keepConnections, ice);
+  await context.addInitScript(keepConnections, { ice, red });
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(`uncaught ${error.stack ?? error}`));
@@ -70,13 +70,22 @@ export async function openPage(browser, settings = {}, ice = '') {
 
 /**
  * Runs in the page before its scripts: audio.mjs reads the statistics of the newest connection. ice
- * is the option of that name.
+ * and red are the options of these names.
  */
-function keepConnections(ice) {
+function keepConnections({ ice, red }) {
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(configuration, ...args) {
       super(ice === 'relay' ? { ...configuration, iceTransportPolicy: 'relay' } : configuration, ...args);
       window.__connection = this;
+    }
+
+    createOffer(...args) {
+      const { codecs } = RTCRtpReceiver.getCapabilities('audio');
+      const first = codecs.filter((c) => c.mimeType === 'audio/red');
+      for (const t of red ? this.getTransceivers() : []) {
+        if (t.receiver.track.kind === 'audio') t.setCodecPreferences([...first, ...codecs.filter((c) => !first.includes(c))]);
+      }
+      return super.createOffer(...args);
     }
 
     setRemoteDescription({ type, sdp }) {

@@ -24,6 +24,7 @@ const DEFAULTS = {
   artifacts: 'artifacts',
   chromium: '/usr/bin/chromium',
   ice: '', // tcp: the page sees no candidates but TCP; relay: its connections use TURN alone
+  red: '', // anything: pages would rather send redundant sound (RFC 2198) than Opus alone
   headed: '', // anything: show the window
 };
 

@@ -35,7 +35,7 @@ export class Stage {
       this.#browsers.set(frequency, running);
       this.#closers.push(() => running.close());
     }
-    const phone = makePhone(await openPage(running.browser, settings, options.ice), options);
+    const phone = makePhone(await openPage(running.browser, settings, options), options);
     this.#phones.push(phone);
     await phone.open();
     return phone;
