@@ -22,6 +22,8 @@ type Packet struct {
 	Timestamp   uint32
 	PayloadType uint8
 	Payload     []byte // stays the caller's
+	// Aside says that the packet is not to be played, such as a digit: it has a number in the stream and is not missing.
+	Aside bool
 }
 
 // A Verdict is what became of a packet.
@@ -71,6 +73,7 @@ type Stats struct {
 type place struct {
 	held        bool
 	filled      bool // by the present source, at some time
+	aside       bool
 	sequence    uint16
 	timestamp   int64 // extended, see Buffer.extend
 	payloadType uint8
@@ -134,6 +137,8 @@ func (b *Buffer) put(p Packet, at time.Duration) Verdict {
 		return TooLong
 	}
 	switch {
+	case p.Aside && (!b.started || p.SSRC != b.ssrc):
+		return Late // it begins nothing
 	case !b.started:
 		b.begin(p)
 	case p.SSRC != b.ssrc:
@@ -145,6 +150,9 @@ func (b *Buffer) put(p Packet, at time.Duration) Verdict {
 	}
 	ahead := int16(p.Sequence - b.next)
 	if ahead >= places || ahead < -places {
+		if p.Aside {
+			return Wild
+		}
 		if !b.suspect || p.Sequence != b.wild+1 {
 			b.wild, b.suspect = p.Sequence, true
 			return Wild
@@ -155,6 +163,9 @@ func (b *Buffer) put(p Packet, at time.Duration) Verdict {
 	b.suspect = false
 	if !b.played && ahead < 0 && ahead > -places/2 && b.fits(p.Sequence) {
 		b.next, ahead = p.Sequence, 0 // it was before the first one, and overtaken
+	}
+	if p.Aside { // its timestamp is that of an event's beginning, and says nothing about transit
+		return b.setAside(p.Sequence, ahead)
 	}
 	timestamp := b.extend(p.Timestamp)
 	transit := at - b.duration(timestamp)
@@ -204,14 +215,27 @@ func (b *Buffer) extend(timestamp uint32) int64 {
 	return extended
 }
 
+func (b *Buffer) setAside(sequence uint16, ahead int16) Verdict {
+	l := &b.places[sequence%places]
+	switch {
+	case l.filled && l.sequence == sequence:
+		return Duplicate
+	case ahead < 0:
+		return Late
+	}
+	l.held, l.filled, l.aside, l.sequence = true, true, true, sequence
+	b.held++
+	return Kept
+}
+
 func (b *Buffer) hold(p Packet, timestamp int64) {
-	if before := &b.places[(p.Sequence-1)%places]; before.filled && before.sequence == p.Sequence-1 {
+	if before := &b.places[(p.Sequence-1)%places]; before.filled && !before.aside && before.sequence == p.Sequence-1 {
 		if gap := timestamp - before.timestamp; gap > 0 && gap <= b.units(120*time.Millisecond) {
 			b.frame = gap
 		}
 	}
 	l := &b.places[p.Sequence%places] // free: all that are held lie within reach of next
-	l.held, l.filled = true, true
+	l.held, l.filled, l.aside = true, true, false
 	l.sequence, l.timestamp, l.payloadType = p.Sequence, timestamp, p.PayloadType
 	l.payload = append(l.payload[:0], p.Payload...)
 	b.held++
@@ -221,6 +245,12 @@ func (b *Buffer) hold(p Packet, timestamp int64) {
 func (b *Buffer) Next(at time.Duration) Frame {
 	for b.held > 0 {
 		l := &b.places[b.next%places]
+		if l.held && l.aside {
+			l.held = false
+			b.held--
+			b.next++
+			continue
+		}
 		if l.held {
 			return b.play(l, at)
 		}
@@ -260,7 +290,7 @@ func (b *Buffer) play(l *place, at time.Duration) Frame {
 // lost tells of the packet before next.
 func (b *Buffer) lost() Frame {
 	f := Frame{State: Lost, Duration: b.duration(b.frame)}
-	if l := &b.places[b.next%places]; l.held {
+	if l := &b.places[b.next%places]; l.held && !l.aside {
 		f.PayloadType, f.Following = l.payloadType, l.payload
 	}
 	return f

@@ -130,6 +130,36 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestAside: digits in the stream are neither played nor missed, and their timestamps, which stand still, change nothing.
+func TestAside(t *testing.T) {
+	b := newBuffer()
+	early := packet(0)
+	early.Aside = true
+	if v := b.Put(early, 0); v != jitter.Late {
+		t.Errorf("before anything: %v", v)
+	}
+	var out []string
+	for tick := range 60 {
+		p := packet(tick)
+		if p.Aside = tick >= 5 && tick < 45; p.Aside {
+			p.Timestamp = packet(5).Timestamp
+		}
+		at := time.Duration(tick) * frame
+		if v := b.Put(p, at); v != jitter.Kept {
+			t.Errorf("%d: %v", tick, v)
+		}
+		out = append(out, name(b.Next(at)))
+	}
+	b.Put(jitter.Packet{SSRC: 1, Sequence: packet(700).Sequence, Aside: true}, 2*time.Second)
+	want := strings.TrimSpace(". 0 1 2 3 4" + strings.Repeat(" .", 40) + " 45 46 47 48 49 50 51 52 53 54 55 56 57 58")
+	if got := strings.Join(out, " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if s := b.Stats(); b.Delay() != 20*ms || s.Lost > 0 || s.Sources != 1 || s.Wild != 1 {
+		t.Errorf("delay %v, %+v", b.Delay(), s)
+	}
+}
+
 // TestJitter: the delay follows the network, up and down, and few packets are lost to it.
 func TestJitter(t *testing.T) {
 	b, r := newBuffer(), rand.New(rand.NewPCG(1, 2))
@@ -314,6 +344,7 @@ func FuzzBuffer(f *testing.F) {
 			}
 			p.Sequence += uint16(int8(script[1]))
 			p.Timestamp += 960 * uint32(int8(script[2]))
+			p.Aside = script[0]&7 == 6
 			b.Put(p, at)
 			for range script[2] & 7 {
 				b.Next(at)
