@@ -64,6 +64,7 @@ var Ranks = []Rule{
 
 	{Path: "breaker/webrtc", Rank: 1},
 	{Path: "breaker/legacy", Rank: 1},
+	{Path: "coder", Rank: 1},
 	{Path: "internal/sipstack", Rank: 1},
 	{Path: "internal/recording", Rank: 1},
 
