@@ -35,6 +35,7 @@ type party struct {
 	flow   *sipstack.Flow // connection to a browser; nil for the telephone side
 	addr   netip.Addr     // where the telephone side was reached
 	uri    sip.Uri        // its From or To URI
+	name   string         // shown with it
 	cseq   uint32         // highest CSeq number of its requests
 	remote                // the callee's is known from the first 2xx on
 
@@ -102,7 +103,7 @@ func (p *Proxy) newCall(r *routed) *call {
 
 func callerOf(r *routed) party {
 	from := r.req.From()
-	a := party{web: isWeb(r.from), addr: r.from.Remote().Addr().Unmap(), uri: *from.Address.Clone()}
+	a := party{web: isWeb(r.from), addr: r.from.Remote().Addr().Unmap(), uri: *from.Address.Clone(), name: from.DisplayName}
 	if a.web {
 		a.flow = r.from
 	}
@@ -115,7 +116,7 @@ func callerOf(r *routed) party {
 }
 
 func calleeOf(r *routed) party {
-	b := party{web: isWeb(r.to), addr: r.to.Remote().Addr().Unmap(), uri: *r.req.To().Address.Clone()}
+	b := party{web: isWeb(r.to), addr: r.to.Remote().Addr().Unmap(), uri: *r.req.To().Address.Clone(), name: r.req.To().DisplayName}
 	b.target = *r.uri.Clone()
 	if b.web {
 		b.flow = r.to

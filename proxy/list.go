@@ -24,6 +24,7 @@ type CallInfo struct {
 // Party is one side of a call.
 type Party struct {
 	URI    string // of From or To
+	Name   string // shown with it, if there is one
 	Remote netip.Addr
 	Web    bool // a browser
 }
@@ -49,7 +50,7 @@ func (c *call) info() CallInfo {
 	defer c.mu.Unlock()
 	party := func(s offeranswer.Side) Party {
 		a := &c.parties[s]
-		return Party{URI: a.uri.String(), Remote: a.addr, Web: a.web}
+		return Party{URI: a.uri.String(), Name: a.name, Remote: a.addr, Web: a.web}
 	}
 	trunk := ""
 	if c.trunk != nil {

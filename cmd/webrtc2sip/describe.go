@@ -246,7 +246,12 @@ func describeOperation(line func(name, format string, values ...any), cfg *confi
 	line("at a stop", "%s", orElse(cfg.DrainTime == 0, "calls are hung up at once", "calls may go on for "+cfg.DrainTime.String()))
 	line("redirects", "%s", orElse(cfg.FollowRedirects, "followed to allowed next hops", "passed to the caller"))
 	if r := cfg.Record; r != nil {
-		line("recordings", "in %s, %s, kept %s", r.Folder, recordRules(r), orElse(r.Retention == 0, "for ever", "for "+r.Retention.String()))
+		if r.Folder != "" {
+			line("recordings", "in %s, %s, kept %s", r.Folder, recordRules(r), orElse(r.Retention == 0, "for ever", "for "+r.Retention.String()))
+		}
+		for _, s := range r.Servers {
+			line("recordings", "at %s%s, %s", s.URI, orElse(r.ServerUser != "", " as "+r.ServerUser, ""), recordRules(r))
+		}
 	}
 	if h := cfg.HEP; h != nil {
 		line("HEP", "to %s over %s as %d%s", net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port))), h.Transport, h.CaptureID,

@@ -97,7 +97,8 @@ func TestCheckTellsOfTheEdge(t *testing.T) {
 <limits>calls-all=500;calls-per-account=2</limits><ban>off</ban>
 <hep>homer.example.org;9060;udp;2001;secret-3</hep><admin>*;8080;secret-4-secret-4</admin>
 <call-max-duration>0</call-max-duration><session-idle>600</session-idle><media-timeout>0</media-timeout><redirect>follow</redirect><drain-time>60</drain-time>
-<record-folder>/var/spool/calls</record-folder><record>trunk;t1</record><record>user;1000@example.org</record><record-retention>30</record-retention>`)
+<record-folder>/var/spool/calls</record-folder><record>trunk;t1</record><record>user;1000@example.org</record><record-retention>30</record-retention>
+<siprec>sip:recorder@srs.example;transport=tcp</siprec><siprec-account>src;secret-srs</siprec-account>`)
 	got := checked(t, path)
 	want := `
   requests         for other domains go to the group main
@@ -130,6 +131,7 @@ func TestCheckTellsOfTheEdge(t *testing.T) {
   at a stop        calls may go on for 1m0s
   redirects        followed to allowed next hops
   recordings       in /var/spool/calls, calls when the operator asks, by trunk t1, of 1000@example.org, kept for 720h0m0s
+  recordings       at sip:recorder@srs.example;transport=tcp as src, calls when the operator asks, by trunk t1, of 1000@example.org
   HEP              to homer.example.org:9060 over udp as 2001 with a key
   administration   on *:8080 with a token
 

@@ -157,6 +157,7 @@ func (g *gateway) openStack() (err error) {
 func (g *gateway) openProxy() error {
 	g.resolver = resolver.New(resolver.Config{Nameservers: g.cfg.Nameservers, Transports: g.transports(), Logger: g.log})
 	g.trunks = trunk.New(trunk.Config{Logger: g.log, Trunks: accounts(g.cfg.Trunks)}, g.stack, g.resolver)
+	g.openRecordServers()
 	g.proxy = proxy.New(g.proxyConfig(), g.stack, reporter{g.media, g.tracer, g.metrics})
 	g.edge.gate.Known, g.edge.gate.Peer = g.proxy.Registered, g.proxy.Knows
 	if hops := g.hops(); g.cfg.OutboundProbe > 0 && len(hops) > 0 {

@@ -114,11 +114,16 @@ func (l learner) Resolve(ctx context.Context, q resolver.Query) ([]resolver.Targ
 func (g *gateway) observe() {
 	g.metrics.Build(version)
 	var recordings func() metrics.Recordings
-	if g.records != nil {
+	var servers func() metrics.SIPREC
+	if g.records != nil && g.records.recorder != nil {
 		recordings = g.recordingMetrics
+	}
+	if g.records.serves() {
+		servers = g.siprecMetrics
 	}
 	g.metrics.Watch(metrics.Sources{
 		Recordings:    recordings,
+		SIPREC:        servers,
 		Calls:         g.proxy.Calls,
 		Registrations: func() int { return len(g.proxy.Registrations()) },
 		Transactions:  func() int { n, _ := g.stack.Transactions(); return n },

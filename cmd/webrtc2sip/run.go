@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"webrtc2sip/internal/sipstack"
 )
 
 // A part runs until its ctx ends or it fails.
@@ -16,7 +18,7 @@ type part struct {
 // parts are those of g in the order in which they start. Each needs only those before it.
 func (g *gateway) parts() []part {
 	var parts []part
-	if g.records != nil { // it ends after the media whose calls it records
+	if g.records != nil && g.records.recorder != nil { // it ends after the media whose calls it records
 		parts = append(parts, part{"recordings", g.records.recorder.Run})
 	}
 	parts = append(parts, part{"media", g.media.Run})
@@ -24,6 +26,9 @@ func (g *gateway) parts() []part {
 		parts = append(parts, part{"pbx", g.pbx.Run})
 	}
 	parts = append(parts, part{"trace", g.tracer.Run}, part{"load", g.edge.watchLoad}, part{"sip", g.serveSIP}, part{"names", g.learnNames}, part{"trunks", untilDone(g.trunks.Run)})
+	if g.records.serves() {
+		parts = append(parts, part{"recording servers", untilDone(g.records.servers.Run)})
+	}
 	if g.prober != nil {
 		parts = append(parts, part{"probes", untilDone(g.prober.Run)})
 	}
@@ -59,7 +64,11 @@ func untilDone(run func(context.Context)) func(context.Context) error {
 // serveSIP serves the stack with the proxy and, when it has ended, closes the proxy.
 func (g *gateway) serveSIP(ctx context.Context) error {
 	defer g.proxy.Close()
-	return g.stack.Serve(ctx, g.proxy)
+	var handler sipstack.Handler = g.proxy
+	if g.records.serves() {
+		handler = g.records.servers.Before(handler)
+	}
+	return g.stack.Serve(ctx, handler)
 }
 
 // run runs every part until ctx ends or one of them fails, then hangs up and stops all. It returns the failure.

@@ -71,6 +71,8 @@ var served = map[string]setting{
 	"avpf-tail-length":    {allowed: "min;max with numbers 1 to 4096, the first not the greater", set: (*parser).avpfTailLength},
 	"record-folder":       {allowed: "an absolute path", set: (*parser).recordFolder},
 	"record":              {allowed: "all, user;name[@domain], trunk;name or request", set: (*parser).recordRule, repeatable: true},
+	"siprec":              {allowed: "sip:[user@]host[:port][;transport=udp, tcp or tls] or sips:[user@]host[:port]", set: (*parser).siprec, repeatable: true},
+	"siprec-account":      {allowed: "user;password, both not empty", set: (*parser).siprecAccount, secret: true},
 	"record-media":        {allowed: "all or audio", set: (*parser).recordMedia},
 	"record-retention":    {allowed: "days, 1 to 36500, or 0 for ever", set: (*parser).recordRetention},
 	"record-max-size":     {allowed: "megabytes, 1 to 1000000000, or 0 for any number", set: (*parser).recordMaxSize},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"testing"
 	"time"
 )
@@ -39,13 +40,38 @@ func TestRecord(t *testing.T) {
 		{folder + "<record>user;Alice</record><record>user; sip:bob@Example.org</record>", record(Record{Rules: []RecordRule{{User: "alice"}, {User: "bob", Domain: "example.org"}}})},
 		{folder + "<record>request</record><record-media>audio</record-media>", record(Record{OnRequest: true, AudioOnly: true})},
 		{folder + "<record-retention>90</record-retention><record-max-size>5000</record-max-size>", record(Record{Retention: 90 * day, MaxSize: 5e9})},
+		{folder + "<siprec>sips:srs.example</siprec>", record(Record{Servers: []RecordServer{{Hop: Hop{Host: "srs.example", Transport: "tls", URI: "sips:srs.example"}}}})},
 		{folder + "<record-retention>0</record-retention><record-max-size>0</record-max-size><record-media>all</record-media>", record(Record{})},
 	}.run(t)
+}
+
+// TestRecordServers has calls recorded at servers and in no files.
+func TestRecordServers(t *testing.T) {
+	c, err := parse(`<siprec>sip:recorder@srs.example:5070;transport=tcp</siprec><siprec>sip:192.0.2.9</siprec>
+		<siprec-account>src;secret;word</siprec-account><record>all</record><record-media>audio</record-media>`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Record{
+		Servers: []RecordServer{
+			{Hop: Hop{Host: "srs.example", Port: 5070, Transport: "tcp", URI: "sip:recorder@srs.example:5070;transport=tcp"}, User: "recorder"},
+			{Hop: Hop{Host: "192.0.2.9", URI: "sip:192.0.2.9"}},
+		},
+		ServerUser: "src", ServerPassword: "secret;word", Rules: []RecordRule{{All: true}}, AudioOnly: true,
+	}
+	if !reflect.DeepEqual(c.Record, want) {
+		t.Errorf("got %+v, want %+v", c.Record, want)
+	}
 }
 
 func TestWrongRecord(t *testing.T) {
 	const folder = "<record-folder>/var/spool/calls</record-folder>"
 	wrong{
+		{"<siprec-account>a;b</siprec-account>", "there is no <siprec>"},
+		{"<siprec>srs.example</siprec>", "no SIP URI"},
+		{"<siprec>sip:a b@srs.example</siprec>", "no user name"},
+		{"<siprec>sip:srs.example</siprec><siprec-account>a</siprec-account>", "no user with a password"},
+		{"<siprec>sip:srs.example</siprec><record-retention>5</record-retention>", "there is no <record-folder>"},
 		{"<record-folder>calls</record-folder>", "no absolute path"},
 		{"<record>all</record>", "there is no <record-folder>"},
 		{"<record-retention>5</record-retention>", "there is no <record-folder>"},

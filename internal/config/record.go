@@ -11,8 +11,13 @@ import (
 
 // Record says which calls are recorded, and where.
 type Record struct {
-	// Folder is the absolute path of what holds the files.
+	// Folder is the absolute path of what holds the files; empty: there are none.
 	Folder string
+	// Servers are recording servers (RFC 7866), in the order of trial. At least one if there is no folder.
+	Servers []RecordServer
+	// ServerUser and ServerPassword answer their challenges; empty: nothing does.
+	ServerUser     string
+	ServerPassword Secret
 	// Rules are those of which one must fit a call. None: calls are recorded when somebody asks.
 	Rules []RecordRule
 	// OnRequest lets the parties of a call begin and end its recording, by a Record header in INFO.
@@ -32,6 +37,13 @@ type RecordRule struct {
 	User, Domain string
 	// Trunk is the name of one.
 	Trunk string
+}
+
+// RecordServer is a recording server.
+type RecordServer struct {
+	Hop
+	// User is that of its URI, or empty.
+	User string
 }
 
 // day is what record-retention counts.
@@ -67,6 +79,31 @@ func (p *parser) recordRule(value string) error {
 	return nil
 }
 
+func (p *parser) siprec(value string) (err error) {
+	var s RecordServer
+	scheme, rest, _ := strings.Cut(value, ":")
+	if name, server, found := strings.Cut(rest, "@"); found {
+		if s.User, err = user(name); err != nil {
+			return err
+		}
+		rest = server
+	}
+	if s.Hop, err = hop(scheme + ":" + rest); err == nil {
+		s.URI = value
+		p.record.Servers = append(p.record.Servers, s)
+	}
+	return err
+}
+
+func (p *parser) siprecAccount(value string) error {
+	name, password, found := strings.Cut(value, ";")
+	if !found || name == "" || password == "" {
+		return errors.New("no user with a password")
+	}
+	p.record.ServerUser, p.record.ServerPassword = name, Secret(password)
+	return nil
+}
+
 func (p *parser) recordMedia(value string) (err error) {
 	p.record.AudioOnly, err = either(value, "audio", "all")
 	return err
@@ -90,14 +127,27 @@ func (p *parser) recordMaxSize(value string) error {
 	return nil
 }
 
+// lacks tells which element another one makes no sense without, empty if that is there.
+func (r *Record) lacks(name string) string {
+	switch {
+	case name == "siprec-account" && len(r.Servers) == 0:
+		return "<siprec>"
+	case name == "siprec-account" || r.Folder != "":
+		return ""
+	case len(r.Servers) > 0 && (name == "record" || name == "record-media"):
+		return ""
+	}
+	return "<record-folder>"
+}
+
 // checkRecord puts together what is said about recordings.
 func (p *parser) checkRecord() error {
-	if p.record.Folder == "" {
-		for _, name := range []string{"record", "record-media", "record-retention", "record-max-size"} {
-			if e := p.last[name]; e != nil {
-				return e.errorf("there is no <record-folder>")
-			}
+	for _, name := range []string{"record", "record-media", "record-retention", "record-max-size", "siprec-account"} {
+		if e, lacks := p.last[name], p.record.lacks(name); e != nil && lacks != "" {
+			return e.errorf("there is no %s", lacks)
 		}
+	}
+	if p.record.Folder == "" && len(p.record.Servers) == 0 {
 		return nil
 	}
 	for _, r := range p.record.Rules {

@@ -110,6 +110,7 @@ func TestSources(t *testing.T) {
 		Recordings: func() Recordings {
 			return Recordings{Active: 13, Started: 14, Dropped: 15, Failures: 16, Octets: 17}
 		},
+		SIPREC: func() SIPREC { return SIPREC{Active: 18, Started: 19, Failures: 20, Packets: 21, Dropped: 22} },
 	})
 	m.MediaEnded(100, 1000, 2)
 	m.Sounded(0) // video
@@ -123,6 +124,7 @@ func TestSources(t *testing.T) {
 		"media_ports": "7", "media_packets_total": "108", "media_octets_total": "1009", "media_strangers_total": "10", "media_lost_total": "2",
 		"media_mos_count": "1", "media_mos_sum": "4.2", `media_mos_bucket{le="4.1"}`: "0", `media_mos_bucket{le="4.3"}`: "1",
 		"recordings": "13", "recordings_total": "14", "recording_dropped_total": "15", "recording_failures_total": "16", "recording_octets_total": "17",
+		"siprec_sessions": "18", "siprec_sessions_total": "19", "siprec_failures_total": "20", "siprec_packets_total": "21", "siprec_dropped_total": "22",
 		"trace_sent_total": "11", "trace_dropped_total": "12",
 	})
 }

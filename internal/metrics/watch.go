@@ -19,6 +19,7 @@ type Sources struct {
 	Trunks        func() []Trunk
 	Media         func() Media
 	Recordings    func() Recordings
+	SIPREC        func() SIPREC
 	Trace         func() (sent, dropped uint64) // packets for the collector of traces, since the start
 }
 
@@ -48,6 +49,15 @@ type Recordings struct {
 	Dropped  uint64 // packets that were not written
 	Failures uint64 // how often writing had to stop
 	Octets   uint64 // of complete files
+}
+
+// SIPREC are the figures of calls that are recorded at a server, since the start but for Active.
+type SIPREC struct {
+	Active   int
+	Started  uint64
+	Failures uint64 // sessions that no server has recorded, or not to their end
+	Packets  uint64 // sent to servers
+	Dropped  uint64 // packets that found a full queue, or could not be sent
 }
 
 // Watch adds what is shown at each scrape beside the counters. Call it once,
@@ -83,6 +93,11 @@ var (
 	descRecorded      = desc("recordings_total", "Recordings that were begun.")
 	descRecordDropped = desc("recording_dropped_total", "Packets that were not recorded: a slow or full disk.")
 	descRecordFailed  = desc("recording_failures_total", "How often recordings had to stop writing: a full or failing disk.")
+	descSIPREC        = desc("siprec_sessions", "Calls that are recorded at a server.")
+	descSIPRECStarted = desc("siprec_sessions_total", "Sessions with recording servers that were begun.")
+	descSIPRECFailed  = desc("siprec_failures_total", "Sessions that no server has recorded, or not to their end.")
+	descSIPRECPackets = desc("siprec_packets_total", "Packets sent to recording servers.")
+	descSIPRECDropped = desc("siprec_dropped_total", "Packets that were to go to a recording server and did not.")
 	descRecordOctets  = desc("recording_octets_total", "Octets of complete files.")
 	descTraceSent     = desc("trace_sent_total", "Packets sent to the collector of traces.")
 	descTraceDropped  = desc("trace_dropped_total", "Packets that the collector of traces missed.")
@@ -98,6 +113,7 @@ func (w *watched) Describe(out chan<- *prometheus.Desc) {
 		descCalls, descRegistrations, descTransactions, descBans, descOverloaded, descFlows, descTargets, descTarget,
 		descTrunk, descPorts, descPackets, descOctets, descStrangers, descTraceSent, descTraceDropped,
 		descRecording, descRecorded, descRecordDropped, descRecordFailed, descRecordOctets,
+		descSIPREC, descSIPRECStarted, descSIPRECFailed, descSIPRECPackets, descSIPRECDropped,
 	} {
 		out <- d
 	}
@@ -131,6 +147,14 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.Recordings != nil {
 		collectRecordings(out, s.Recordings())
+	}
+	if s.SIPREC != nil {
+		r := s.SIPREC()
+		out <- gauge(descSIPREC, float64(r.Active))
+		out <- counter(descSIPRECStarted, float64(r.Started))
+		out <- counter(descSIPRECFailed, float64(r.Failures))
+		out <- counter(descSIPRECPackets, float64(r.Packets))
+		out <- counter(descSIPRECDropped, float64(r.Dropped))
 	}
 	if s.Trace != nil {
 		sent, dropped := s.Trace()
