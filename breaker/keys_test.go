@@ -357,3 +357,36 @@ func TestKeysAreNotLogged(t *testing.T) {
 		}
 	}
 }
+
+// What the next target is offered holds no key that the one before has seen,
+// even if that one has answered early.
+func TestNextTargetHasFreshKeys(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		t.Run(fmt.Sprintf("early %v", early), func(t *testing.T) {
+			s := newSetup(t, start(t, Config{}), newBrowser(t), newKeyed(t, offeranswer.AESCM80))
+			s.toward(offeranswer.Callee, offeranswer.SDES, secured(offeranswer.SecurityMandatory))
+			offer := s.parties[offeranswer.Caller].offer()
+			var seen [2][]byte
+			for i := range seen {
+				var err error
+				if seen[i], err = s.b.Offer(t.Context(), s.id, offeranswer.Caller, offer, s.legs); err != nil {
+					t.Fatal(err)
+				}
+				if early {
+					s.answer(offeranswer.Callee)
+				}
+				s.b.Retarget(s.id, offeranswer.Callee)
+			}
+			keys := 0
+			for line := range strings.SplitSeq(string(seen[0]), "\r\n") {
+				_, key, ok := strings.Cut(line, "inline:")
+				if keys += len(key); ok && bytes.Contains(seen[1], []byte(key)) {
+					t.Error("the second target is offered a key of the first")
+				}
+			}
+			if keys == 0 {
+				t.Error("no keys")
+			}
+		})
+	}
+}

@@ -191,7 +191,8 @@ func (p *Proxy) another(r *routed) bool {
 }
 
 // leaveBy changes the flow that a request leaves on. If the other side now sees
-// us at another address, or is another peer, what is offered to it must say so.
+// us at another address, or is another peer, what is offered to it must say so,
+// and if it gets keys, they are none that anybody has seen before.
 func (p *Proxy) leaveBy(r *routed, f *sipstack.Flow) bool {
 	r.to = f
 	if r.call == nil || !opensSomething(r.req) {
@@ -218,7 +219,7 @@ func (c *call) redirect(r *routed) (changed bool) {
 	leg := &c.legs[offeranswer.Callee]
 	before := *leg
 	*leg = c.p.legs(r)[offeranswer.Callee]
-	if *leg == before {
+	if *leg == before && !offersKeys(before) {
 		return false
 	}
 	if m, ok := c.p.media.(retargeter); ok && c.broken {
@@ -226,6 +227,13 @@ func (c *call) redirect(r *routed) (changed bool) {
 		r.exchange.in, r.exchange.out = nil, nil // what it says is new, even in the same words
 	}
 	return true
+}
+
+// offersKeys tells whether an offer to a party holds keys (RFC 4568). The target
+// that did not answer knows them, and could read what the next one is sent.
+func offersKeys(l offeranswer.Leg) bool {
+	return l.Profile == offeranswer.SDES ||
+		l.Profile == offeranswer.RTP && l.Security.Mode == offeranswer.SecurityBestEffort && l.Security.SDES
 }
 
 // retargeter is what a Media may be able to do besides: to let another party take

@@ -61,6 +61,43 @@ func TestFailsOver(t *testing.T) {
 	}
 }
 
+// What the next of two equal targets is offered holds no key that the one before
+// has seen; without keys it is offered the same.
+func TestNextTargetGetsKeysOfItsOwn(t *testing.T) {
+	both := mode(offeranswer.SecurityMandatory)
+	alone := offeranswer.Security{Mode: offeranswer.SecurityBestEffort, DTLS: true}
+	dtls := both
+	dtls.DTLSFirst = true
+	const again = "offer caller to %[1]s, another callee, offer caller to %[1]s"
+	for _, row := range []struct {
+		name     string
+		security offeranswer.Security
+		media    string
+	}{
+		{"none", mode(offeranswer.SecurityNone), "offer caller to rtp"},
+		{"keys", both, fmt.Sprintf(again, "sdes")},
+		{"keys beside plain RTP", mode(offeranswer.SecurityBestEffort), fmt.Sprintf(again, "rtp")},
+		{"fingerprint beside plain RTP", alone, "offer caller to rtp"},
+		{"fingerprint", dtls, "offer caller to dtls"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg := pair()
+			cfg.Security = row.security
+			run(t, cfg, func(w *world) {
+				spare := w.connect(sipstack.UDP, spareAddr)
+				w.browser.request("INVITE sip:2000@pbx.example.net", "sdp-offer", callerContact)
+				w.browser.want("SIP/2.0 100")
+				w.pbx.reply(w.pbx.want("INVITE "), "503 Service Unavailable", "")
+				w.pbx.want("ACK ")
+				req := spare.want("INVITE ")
+				equal(t, "media", w.media.took(), row.media)
+				spare.reply(req, "486 Busy Here", "")
+				w.browser.want("SIP/2.0 486")
+			})
+		})
+	}
+}
+
 // A server that says nothing is given up for another one, and if it wakes up
 // and answers all the same, its dialog is ended.
 func TestFailsOverFromSilence(t *testing.T) {
