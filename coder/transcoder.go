@@ -24,7 +24,9 @@ const (
 	mostDelay  = 200 * time.Millisecond
 	// spare is by how much sound may be later than need be before quiet frames are left out; tooLate before any are.
 	spare   = 30 * time.Millisecond
-	tooLate = 100 * time.Millisecond
+	tooLate = 60 * time.Millisecond
+	// seam is for how long what follows a frame that was left out overlaps with it.
+	seam = 5 * time.Millisecond
 	// quiet is the level in −dBov of frames that nobody misses.
 	quiet = 50
 	// patience is for how long sound is made up where none comes, before nothing is sent. In pauses of DTX senders of
@@ -80,6 +82,7 @@ type Transcoder struct {
 	ready           []int16 // at rateOut, not sent yet
 	payload         []byte
 	timestamp       uint32
+	leaves          []int16 // the beginning of the first frame left out, while such are
 
 	begun   bool          // something was played
 	talking bool          // a packet has left in the last frame
@@ -112,6 +115,7 @@ func (c *Codecs) NewTranscoder(config Config) (*Transcoder, error) {
 		return nil, err
 	}
 	t.buffer = jitter.New(config.From.clockRate(), leastDelay, mostDelay)
+	t.leaves = make([]int16, 0, duration(seam, t.rateIn))
 	t.decoded = make([]int16, duration(longest, t.rateIn))
 	t.ready = make([]int16, 0, duration(config.PTime+longest+spare, t.rateOut))
 	t.payload = make([]byte, max(opus.MaxPacket, t.samples))
@@ -228,10 +232,28 @@ func (t *Transcoder) play(f *jitter.Frame, at time.Duration) {
 	t.counters.decoded.Add(1)
 	t.begun, t.resting, t.heard = true, false, at
 	if f.Excess > tooLate || f.Excess > spare && comfort.Level(t.decoded[:n]) >= quiet {
-		t.counters.leftOut.Add(1)
+		t.leaveOut(t.decoded[:n])
 		return
 	}
+	t.join(t.decoded[:n])
 	t.add(t.decoded[:n])
+}
+
+// leaveOut drops a frame, all but the beginning that goes on from what was played.
+func (t *Transcoder) leaveOut(pcm []int16) {
+	t.counters.leftOut.Add(1)
+	if len(t.leaves) == 0 {
+		t.leaves = append(t.leaves, pcm[:min(len(pcm), cap(t.leaves))]...)
+	}
+}
+
+// join overlaps the beginning of a frame with that of what was left out before it: a step would be heard.
+func (t *Transcoder) join(pcm []int16) {
+	n := min(len(t.leaves), len(pcm))
+	for i, s := range t.leaves[:n] {
+		pcm[i] = int16((int(s)*(n-i) + int(pcm[i])*(i+1)) / (n + 1))
+	}
+	t.leaves = t.leaves[:0]
 }
 
 // wanted is how many samples of the decoder's rate the frame in hand lacks, in whole 2.5 ms.

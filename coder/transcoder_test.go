@@ -284,6 +284,32 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestCatchUp: what an outage of the network has held back is left out until sound is in time again, and nothing clicks.
+func TestCatchUp(t *testing.T) {
+	steepest := func(pcm []int16) (most int) {
+		for i := 1; i < len(pcm); i++ {
+			most = max(most, int(pcm[i])-int(pcm[i-1]), int(pcm[i-1])-int(pcm[i]))
+		}
+		return most
+	}
+	for _, codec := range []string{"PCMU", "G722"} {
+		from, to := newParty(t, codec), newParty(t, "PCMA")
+		x, pcm := newTranscoder(t, new(coder.Codecs), config(codec, "PCMA")), from.tone(20*second)
+		list := from.send(pcm, 20*ms)
+		for i := range list[200:215] {
+			list[200+i].at = max(list[200+i].at, list[215].at)
+		}
+		out := through(x, list, 20*ms, 20*second)
+		heard := to.heard(out)
+		if s := x.Stats(); s.LeftOut < 5 || s.LeftOut > 20 {
+			t.Errorf("%s: %+v", codec, s)
+		}
+		if got, own := steepest(heard), steepest(to.tone(second)); got > 2*own {
+			t.Errorf("%s: a step of %d in a tone of steps up to %d", codec, got, own)
+		}
+	}
+}
+
 // TestNoise: a phone that is silent and describes its noise is heard with it, and its voice afterwards.
 func TestNoise(t *testing.T) {
 	from, to := newParty(t, "PCMU"), newParty(t, "G722")
