@@ -153,7 +153,7 @@ var errTooMany = errors.New("too many digits wait")
 // Digit takes a digit that from has pressed, by signalling. convert allows it to
 // go to the other side as telephone-event (RFC 4733); dtmf.Sent says that it
 // does, dtmf.Passes that it is for signalling to pass on, since the other side
-// takes no events, or the call has no sound. It is dtmf.Dropped if it came too
+// takes no events, or no media (hold), or the call has no sound. It is dtmf.Dropped if it came too
 // fast, or has come in RTP already. It may be called from any goroutine.
 func (b *Breaker) Digit(id string, from offeranswer.Side, d dtmf.Digit, convert bool) dtmf.Fate {
 	b.mu.Lock()
@@ -172,7 +172,7 @@ func (b *Breaker) Digit(id string, from offeranswer.Side, d dtmf.Digit, convert 
 	if !source.pad().pass(d.Event, dtmf.INFO, c.age()) {
 		return dtmf.Dropped
 	}
-	if e := s.events[from.Other()]; convert && e.PayloadType != offeranswer.NoPayload {
+	if e := s.events[from.Other()]; convert && s.sends[from] && e.PayloadType != offeranswer.NoPayload {
 		if b.key(c, to, d, e) == nil {
 			return dtmf.Sent
 		}
@@ -244,7 +244,8 @@ func (b *Breaker) keyLoop(c *call, to *terminal, f offeranswer.Format) {
 }
 
 // sendKey sends one packet of a digit of ours, in place of the sound that comes
-// meanwhile. On the loop.
+// meanwhile. Who does not take sound any more, since a hold, gets no digits
+// either (RFC 3264 §8.4). On the loop.
 func (t *terminal) sendKey(payload [dtmf.PayloadLen]byte, shift uint32, first, last bool, f offeranswer.Format) {
 	o := &t.out
 	if first {
@@ -253,7 +254,7 @@ func (t *terminal) sendKey(payload [dtmf.PayloadLen]byte, shift uint32, first, l
 		t.keyed.timestamp = o.now(at)
 	}
 	o.keying = !last
-	if t.endpoint == nil {
+	if t.endpoint == nil || !t.peer.route.open {
 		return
 	}
 	h := header{marker: first, payloadType: f.PayloadType, timestamp: t.keyed.timestamp + shift, ssrc: o.ssrc, length: rtpHeaderLen}
