@@ -118,6 +118,9 @@ func (s *Session) pump(ctx context.Context) {
 		case <-s.hurry:
 		case <-reports.C:
 			s.report()
+		case done := <-s.flush:
+			s.forward()
+			close(done)
 		case <-ctx.Done():
 			return
 		}

@@ -127,8 +127,12 @@ func TestMedia(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	sound.Packet(caller, time.Hour, rtpPacket(0, 9999, "goodbye"))
 	session.Stop()
 	srs.reply(srs.want("BYE "), "200 OK", "")
+	for string(left.packet()[12:]) != "goodbye" { // those of before are still in the socket
+		continue
+	}
 	if s := w.client.Stats(); s.Packets < 4 {
 		t.Errorf("got %+v", s)
 	}

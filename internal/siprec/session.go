@@ -65,7 +65,8 @@ type Session struct {
 	cancel  context.CancelFunc
 	changed chan struct{}
 	hurry   chan struct{}
-	readers sync.WaitGroup // of RTCP
+	flush   chan chan struct{} // to the pump: close it when the queues are empty
+	readers sync.WaitGroup     // of RTCP
 
 	mu    sync.Mutex // guards all below, and what taps say it does
 	taps  []*Tap
@@ -88,7 +89,7 @@ type line struct {
 func newSession(c *Client, call Call) *Session {
 	s := &Session{
 		client: c, call: call, log: c.log.With("call_id", call.ID), id: newID(), parties: [2]string{newID(), newID()},
-		started: time.Now(), origin: uint64(rand.Uint32()), changed: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+		started: time.Now(), origin: uint64(rand.Uint32()), changed: make(chan struct{}, 1), hurry: make(chan struct{}, 1), flush: make(chan chan struct{}),
 	}
 	if !call.Answered.IsZero() {
 		s.started = call.Answered
@@ -185,6 +186,7 @@ func (s *Session) record() error {
 	defer s.client.close(d)
 	s.log.Info("recording at a server", "remote", d.target.Addr, "sip_call_id", d.callID, "session", s.id)
 	err = s.keep(d)
+	s.drain() // what was said last leaves before the BYE
 	s.mute()
 	if !errors.Is(err, errHungUp) {
 		d.bye()
@@ -297,6 +299,13 @@ func (s *Session) closeLines() {
 			l.pair.Close()
 		}
 	}
+}
+
+// drain has the pump, which runs as long as serve does, send what waits.
+func (s *Session) drain() {
+	done := make(chan struct{})
+	s.flush <- done
+	<-done
 }
 
 // mute sends nothing any more.
