@@ -13,6 +13,7 @@ import (
 type fakeRecorder struct {
 	wants, hears bool
 	log          []string
+	names        string // that the parties of the call show
 }
 
 func (r *fakeRecorder) Wants(c CallInfo) bool {
@@ -22,6 +23,7 @@ func (r *fakeRecorder) Wants(c CallInfo) bool {
 
 func (r *fakeRecorder) Up(c CallInfo) {
 	r.log = append(r.log, fmt.Sprintf("up %t %t", c.Broken, !c.Answered.IsZero()))
+	r.names = c.Caller.Name + ", " + c.Callee.Name
 }
 
 func (r *fakeRecorder) Down(_, cause string) { r.log = append(r.log, "down "+cause) }
@@ -58,6 +60,15 @@ func TestRecorder(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The recorder hears the names that the parties show.
+func TestRecorderHearsNames(t *testing.T) {
+	rec := &fakeRecorder{}
+	run(t, Config{Recorder: rec}, func(w *world) {
+		w.established(`From: "Alice A." <sip:1000@pbx.example.net>;tag=f1`, "To: Bob <sip:2000@pbx.example.net>")
+		equal(t, "names", rec.names, "Alice A., Bob")
+	})
 }
 
 // A party may ask for a recording by the Record header of INFO; what is not heard goes on to the other one.
