@@ -76,6 +76,7 @@ var Ranks = []Rule{
 	{Path: "coder/comfort", Rank: 0},
 	{Path: "coder/conceal", Rank: 0},
 	{Path: "coder/g722", Rank: 0},
+	{Path: "coder/gsm", Rank: 0},
 	{Path: "coder/jitter", Rank: 0},
 	{Path: "coder/opus", Rank: 0},
 	{Path: "coder/resample", Rank: 0},
