@@ -9,6 +9,7 @@ import (
 	"webrtc2sip/coder/conceal"
 	"webrtc2sip/coder/g711"
 	"webrtc2sip/coder/g722"
+	"webrtc2sip/coder/gsm"
 	"webrtc2sip/coder/opus"
 )
 
@@ -27,7 +28,7 @@ func Load() (*Codecs, error) {
 
 // Names returns the encoding names of what can be coded, as in SDP, best sound first.
 func (c *Codecs) Names() []string {
-	names := []string{"G722", "PCMU", "PCMA"}
+	names := []string{"G722", "PCMU", "PCMA", "GSM"}
 	if c.opus != nil {
 		names = slices.Insert(names, 0, "opus")
 	}
@@ -57,10 +58,22 @@ func (f Format) clockRate() int {
 	switch strings.ToLower(f.Codec) {
 	case "opus":
 		return 48000
-	case "pcmu", "pcma", "g722":
+	case "pcmu", "pcma", "g722", "gsm":
 		return 8000
 	}
 	return 0
+}
+
+// packs tells whether packets may hold so much sound.
+func (f Format) packs(ptime time.Duration) bool {
+	switch ms := ptime.Milliseconds(); strings.ToLower(f.Codec) {
+	case "gsm": // whole frames
+		return ms == 20 || ms == 40 || ms == 60
+	case "opus":
+		return ms == 10 || ms == 20 || ms == 40 || ms == 60
+	default:
+		return ms == 10 || ms == 20 || ms == 30 || ms == 40 || ms == 60
+	}
 }
 
 // native is the sampling rate in Hz, 0 if the codec takes any.
@@ -98,6 +111,8 @@ func (c *Codecs) newDecoder(f Format, rate int) (decoder, error) {
 		return &companded{g711.A, conceal.New(rate)}, nil
 	case "g722":
 		return &subband{g722.NewDecoder(), conceal.New(rate)}, nil
+	case "gsm":
+		return &fullRate{gsm.NewDecoder(), conceal.New(rate)}, nil
 	case "opus":
 		if c.opus != nil {
 			d, err := c.opus.NewDecoder(rate)
@@ -115,6 +130,8 @@ func (c *Codecs) newEncoder(f Format, rate int, ptime time.Duration) (encoder, e
 		return lawEncoder{g711.A}, nil
 	case "g722":
 		return subbandEncoder{g722.NewEncoder()}, nil
+	case "gsm":
+		return fullRateEncoder{gsm.NewEncoder()}, nil
 	case "opus":
 		if c.opus != nil {
 			e, err := c.opus.NewEncoder(opusConfig(f, rate, ptime))
@@ -182,6 +199,28 @@ func (e subbandEncoder) encode(payload []byte, pcm []int16) (int, error) {
 	return e.encoder.Encode(payload, pcm), nil
 }
 func (e subbandEncoder) close() {}
+
+// fullRate is GSM.
+type fullRate struct {
+	decoder *gsm.Decoder
+	gap     *conceal.Concealer
+}
+
+func (d *fullRate) decode(pcm []int16, payload []byte) (int, error) {
+	n := d.decoder.Decode(pcm, payload)
+	d.gap.Heard(pcm[:n])
+	return n, nil
+}
+
+func (d *fullRate) missing(pcm []int16, _ []byte) { d.gap.Missing(pcm) }
+func (d *fullRate) close()                        {}
+
+type fullRateEncoder struct{ encoder *gsm.Encoder }
+
+func (e fullRateEncoder) encode(payload []byte, pcm []int16) (int, error) {
+	return e.encoder.Encode(payload, pcm), nil
+}
+func (e fullRateEncoder) close() {}
 
 type opusDecoder struct{ decoder *opus.Decoder }
 

@@ -9,14 +9,14 @@
 // delivers it. A worker that comes more than a frame too late leaves the frame out, and counts it: sound that is late
 // is worth less than the sound of the calls behind it.
 //
-// [Codecs] says what can be coded here. G.711 and G.722 always can; Opus can where libopus is installed, which [Load]
-// finds out. Rates are those of the codecs: Opus codes at 8 or 16 kHz as the other side has it, and only between G.711 and G.722
-// is there a resampler.
+// [Codecs] says what can be coded here. G.711, G.722 and GSM always can; Opus can where libopus is installed, which [Load]
+// finds out. Rates are those of the codecs: Opus codes at 8 or 16 kHz as the other side has it, and only between G.722 and the
+// others is there a resampler.
 //
 // What is lost is made up by Opus itself, out of the packet behind it if that repeats it, or by package conceal. In pauses
 // of DTX there is the comfort noise that the sender has described (RFC 3389), or Opus' own. Digits
 // (telephone-events) and what passes uncoded do not come here.
 //
-// The parts below: g711, g722 and opus code, jitter orders, conceal and comfort fill, resample converts. None knows the
+// The parts below: g711, g722, gsm and opus code, jitter orders, conceal and comfort fill, resample converts. None knows the
 // others.
 package coder

@@ -40,7 +40,8 @@ type Config struct {
 	// PayloadType is that under which From comes, Noise that of its comfort noise (RFC 3389; above 127: none).
 	// Packets of other types are not missed, and no more.
 	PayloadType, Noise uint8
-	// PTime is how much sound each packet holds that leaves: 10, 20, 40 or 60 ms, and 30 but for Opus. 0: 20 ms.
+	// PTime is how much sound each packet holds that leaves: 10, 20, 30, 40 or 60 ms, but not 30 for Opus
+	// and neither 10 nor 30 for GSM. 0: 20 ms.
 	PTime time.Duration
 }
 
@@ -128,9 +129,7 @@ func (t *Transcoder) setRates() error {
 	if from.clockRate() == 0 || to.clockRate() == 0 {
 		return fmt.Errorf("%s to %s: %w", from.Codec, to.Codec, ErrUnknown)
 	}
-	switch ms := t.config.PTime.Milliseconds(); {
-	case ms == 10, ms == 20, ms == 40, ms == 60, ms == 30 && to.native() != 0:
-	default:
+	if !to.packs(t.config.PTime) {
 		return fmt.Errorf("%s in packets of %v: %w", to.Codec, t.config.PTime, ErrUnknown)
 	}
 	t.rateIn, t.rateOut = from.native(), to.native()
