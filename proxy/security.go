@@ -23,7 +23,7 @@ type PeerPolicy struct {
 // peerIdentity is what a peer may be known by.
 type peerIdentity struct {
 	addr   netip.Addr
-	hosts  []string // of its URI, and of the hops that lead to it
+	hosts  []string // of its URI, and of the hops that lead to it; of a caller those that are proven
 	number string   // that is called; "": none
 }
 
@@ -51,7 +51,7 @@ func (p *Proxy) security(who *peerIdentity) offeranswer.Security {
 // call. Who has refused SRTP under this Call-ID before is not asked for it
 // again: the caller repeats himself to answer a challenge.
 func (p *Proxy) legs(r *routed) offeranswer.Legs {
-	from := peerIdentity{addr: r.from.Remote().Addr(), hosts: []string{r.req.From().Address.Host}}
+	from := p.callingPeer(r)
 	to := peerIdentity{addr: r.to.Remote().Addr(), hosts: []string{r.uri.Host, r.req.To().Address.Host}, number: numberOf(r.uri.User)}
 	for _, s := range r.hops {
 		to.hosts = append(to.hosts, s.Hop.Host)
@@ -62,6 +62,44 @@ func (p *Proxy) legs(r *routed) offeranswer.Legs {
 		callee.Profile = next
 	}
 	return legs
+}
+
+// callingPeer is what the sender of a request is proven to be: by his address and
+// certificate, and by the servers and trunks that he is of those. Anybody can
+// write anything in From, so that counts only where it comes from one of our
+// servers or a trusted peer.
+func (p *Proxy) callingPeer(r *routed) peerIdentity {
+	if isWeb(r.from) {
+		return peerIdentity{} // there is no policy for browsers
+	}
+	from := r.from.Remote().Addr()
+	who := peerIdentity{addr: from, hosts: slices.Clone(r.from.PeerNames())}
+	believed := p.trusted(r.from)
+	for i := range p.policy.outbound {
+		for _, s := range p.policy.outbound[i].Servers {
+			if p.speaksFor(r.from, s.Hop) {
+				who.hosts, believed = append(who.hosts, s.Hop.Host), true
+			}
+		}
+	}
+	for _, t := range p.policy.trunks {
+		if p.speaksFor(r.from, t.Hop) || among(t.Peers, from) {
+			who.hosts = append(who.hosts, t.Hop.Host)
+		}
+	}
+	if believed {
+		who.hosts = append(who.hosts, r.req.From().Address.Host)
+	}
+	return who
+}
+
+// speaksFor tells whether a flow comes from a server that configuration names: by
+// its address, by what its name resolves to, or by the name in its certificate.
+func (p *Proxy) speaksFor(f *sipstack.Flow, h Hop) bool {
+	from := f.Remote().Addr()
+	at, literal := h.address()
+	return literal && at.Addr() == from.Unmap() || p.peers.serves(from, h, time.Now()) ||
+		slices.ContainsFunc(f.PeerNames(), func(name string) bool { return sameHost(name, h.Host) })
 }
 
 // leg is what Media has to know of the side that is reached over f.

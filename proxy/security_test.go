@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"webrtc2sip/internal/offeranswer"
+	"webrtc2sip/internal/resolver"
 )
 
 func mode(m offeranswer.SecurityMode) offeranswer.Security {
@@ -163,6 +166,49 @@ func TestPeerPolicyOfACall(t *testing.T) {
 			t.Errorf("media: got %s", got)
 		}
 	})
+}
+
+// A caller on the telephone side has the policy of what he is proven to be, and
+// none that he chose by his From.
+func TestPeerPolicyOfACaller(t *testing.T) {
+	literal := []Server{{Hop: Hop{Host: pbxAddr.Addr().String(), Port: 5060}}}
+	named := Hop{Host: "pbx.example.net"}
+	this := []NextHop{{Prefix: netip.PrefixFrom(pbxAddr.Addr(), 32)}}
+	rows := []struct {
+		name string
+		cfg  Config
+		from string
+		want offeranswer.SecurityMode
+	}{
+		{"anybody", Config{}, "weak.example", offeranswer.SecurityMandatory},
+		{"next hop", Config{AllowNextHops: this}, "weak.example", offeranswer.SecurityMandatory},
+		{"server of ours", Config{OutboundProxies: []OutboundProxy{{Domain: "*", Servers: literal}}}, "weak.example", offeranswer.SecurityNone},
+		{"trusted peer", Config{TrustedPeers: this}, "weak.example", offeranswer.SecurityNone},
+		{"server by its name", Config{OutboundProxies: []OutboundProxy{{Domain: "*", Servers: []Server{{Hop: named}}}}}, "x.example", offeranswer.SecurityOptional},
+		{"trunk by its name", Config{Trunks: []*Trunk{{Hop: named}}}, "weak.example", offeranswer.SecurityOptional},
+		{"trunk by its addresses", Config{Trunks: []*Trunk{{Hop: named, Peers: this}}}, "weak.example", offeranswer.SecurityOptional},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			row.cfg.Security = mode(offeranswer.SecurityMandatory)
+			row.cfg.Peers = []PeerPolicy{
+				{Who: NextHop{Host: "weak.example"}, Security: mode(offeranswer.SecurityNone)},
+				{Who: NextHop{Host: named.Host}, Security: mode(offeranswer.SecurityOptional)},
+			}
+			run(t, row.cfg, func(w *world) {
+				if strings.HasSuffix(row.name, "its name") {
+					w.proxy.Learn(named, []resolver.Target{{Addr: pbxAddr, Transport: "UDP"}})
+				}
+				req := sip.NewRequest(sip.INVITE, sip.Uri{Host: "x"})
+				req.AppendHeader(&sip.FromHeader{Address: sip.Uri{Host: row.from}})
+				req.AppendHeader(&sip.ToHeader{Address: sip.Uri{Host: "x"}})
+				legs := w.proxy.legs(&routed{req: req, from: w.pbx.flow, to: w.browser.flow})
+				if got := legs[offeranswer.Caller].Security.Mode; got != row.want {
+					t.Errorf("got %v, want %v", got, row.want)
+				}
+			})
+		})
+	}
 }
 
 // A browser with a=crypto alone is told what it lacks.
