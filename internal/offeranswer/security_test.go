@@ -62,6 +62,7 @@ func TestTake(t *testing.T) {
 		{"what it asks for is known", oldGateway("a=creq:cap-v0"), both, DTLS, "1 t=1 a=1,2,3,4", nil},
 		{"numbers of nothing", phone("m=audio 4000 RTP/AVP 0", "a=pcfg:1 t=1 a=1", "a=pcfg:x", "a=pcfg:", "a=tcap:y", "a=acap:0 x"), both, RTP, "", nil},
 		{"an attribute that may be missing", phone("m=audio 4000 RTP/AVP 0", "a=tcap:7 RTP/SAVP", "a=acap:9 "+keyLine[2:], "a=pcfg:1 t=7 a=9,[4]"), both, SDES, "1 t=7 a=9,[4]", nil},
+		{"what is deleted", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 RTP/SAVP", "a=acap:1 "+keyLine[2:], "a=pcfg:1 t=1 a=-ms:1"), both, SDES, "1 t=1 a=-ms:1", nil},
 		{"an attribute that is malformed", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 UDP/TLS/RTP/SAVP", "a=acap:1 setup:no", "a=pcfg:1 t=1 a=-m:1"), both, RTP, "", nil},
 		{"an extension that must be known", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 RTP/SAVP", "a=acap:1 "+keyLine[2:], "a=pcfg:1 +x=1 t=1 a=1"), both, RTP, "", nil},
 		{"an extension that need not be", phone("m=audio 4000 RTP/AVP 0", "a=tcap:1 RTP/SAVP", "a=acap:1 "+keyLine[2:], "a=pcfg:1 x=1 t=1 a=1"), both, SDES, "1 t=1 a=1", nil},
