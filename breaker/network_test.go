@@ -32,7 +32,7 @@ func TestNetworkChange(t *testing.T) {
 				at := moved.LocalAddr().(*net.UDPAddr).AddrPort()
 				began := time.Now()
 				m := audioOf(t, [2][]byte{toCaller, toCallee}[side])
-				gap := s.move(side, web, m, moved, began)
+				gap := s.move(side, web, m, moved, began, !web.controlled)
 				t.Logf("nothing was heard for %s", gap)
 				if gap > 2*time.Second {
 					t.Errorf("nothing was heard for %s, want at most 2 s", gap)
@@ -47,13 +47,13 @@ func TestNetworkChange(t *testing.T) {
 
 // move has the browser go on from another socket, and returns how long it heard
 // nothing while the other side went on talking.
-func (s *setup) move(side offeranswer.Side, web *browser, m *offeranswer.Media, moved *net.UDPConn, began time.Time) time.Duration {
+func (s *setup) move(side offeranswer.Side, web *browser, m *offeranswer.Media, moved *net.UDPConn, began time.Time, nominates bool) time.Duration {
 	s.t.Helper()
 	to := m.ICE.Candidates[0].Address
 	buf := make([]byte, 1600)
 	for time.Since(began) < wait {
 		setters := []stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername(m.ICE.Ufrag + ":" + web.ufrag), priority(1862270975)}
-		if !web.controlled {
+		if nominates {
 			setters = append(setters, useCandidate{})
 		}
 		check, err := stun.Build(append(setters, stun.NewShortTermIntegrity(m.ICE.Pwd), stun.Fingerprint)...)
@@ -78,6 +78,34 @@ func (s *setup) move(side offeranswer.Side, web *browser, m *offeranswer.Media, 
 		}
 	}
 	return wait
+}
+
+// A browser whose NAT gives it another port does not see that: it goes on with
+// checks of the pair that it has nominated long ago, and with sending.
+func TestRebinding(t *testing.T) {
+	agents(t, func(t *testing.T, c Config) {
+		told, lost := losses()
+		c.OnMediaLost, c.consentTime = told.OnMediaLost, 4*time.Second
+		b := start(t, c)
+		web := newBrowser(t)
+		s := newSetup(t, b, web, newPhone(t))
+		toCallee, toCaller := s.exchange(offeranswer.Caller)
+		s.connect(toCaller, toCallee)
+		s.bothFlow()
+
+		web.dark.Store(true)
+		moved := listen(t, loopback)
+		defer moved.Close()
+		m := audioOf(t, toCaller)
+		for began := time.Now(); time.Since(began) < 3*c.consentTime/2; {
+			if gap := s.move(offeranswer.Caller, web, m, moved, time.Now(), false); gap > 2*time.Second {
+				t.Fatalf("nothing was heard for %s, want at most 2 s", gap)
+			}
+		}
+		if len(lost) > 0 {
+			t.Errorf("lost with %v, though it went on", (<-lost).err)
+		}
+	})
 }
 
 // A network that is gone for a while is no loss, one that is gone for longer

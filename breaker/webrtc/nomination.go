@@ -53,6 +53,12 @@ func (n *nomination) nominated(id, priority uint64) (change bool) {
 	return false
 }
 
+// follow takes a pair for the nominated one which the browser uses without having
+// nominated it.
+func (n *nomination) follow(id, priority uint64) {
+	n.current, n.priority, n.rival = id, priority, 0
+}
+
 // pairPriority is RFC 8445 §6.1.2.3, of the controlling and the controlled
 // side's candidates; with 2^32-1 in the place of 2^32, as pion has it, since
 // both have to come to the same order.

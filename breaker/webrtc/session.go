@@ -172,8 +172,9 @@ func (s *session) pairChanged(local, remote ice.Candidate) {
 // e.mu, under which the agent is made. Whatever was nominated is listened to.
 func (s *session) bindingRequest(m *stun.Message, local, remote ice.Candidate, pair *ice.CandidatePair) bool {
 	if !m.Contains(stun.AttrUseCandidate) {
-		return s.endpoint.transport.full && s.checked(local, remote, pair)
+		return s.checked(local, remote, pair)
 	}
+	s.silent(local, remote)
 	if s.nomination.fresh(pair.ID()) {
 		s.listen(local, remote)
 	}
@@ -189,22 +190,42 @@ func (s *session) controls() bool {
 	return s.endpoint.transport.full && (s.remote.Lite || !s.remote.Offerer)
 }
 
-// checked is bindingRequest for a check without a nomination, to a full agent.
-// Where we nominate, the browser may use every pair whose checks we answer, so
-// that all are listened to; and when it checks another one than ours and ours no
-// more, its network has changed: then that one is selected. (Without that, only
-// an ICE restart could bring the call there, RFC 8445 §8.1.1.)
+// checked is bindingRequest for a check without a nomination.
+//
+// A full agent that nominates lets the browser use every pair whose checks it
+// answers, so that all are listened to; and when the browser checks another one
+// than ours and ours no more, its network has changed: then that one is selected.
+// (Without that, only an ICE restart could bring the call there, RFC 8445 §8.1.1.)
+//
+// Where the browser nominates, a NAT may have given it another port meanwhile. It
+// does not see that, and has no reason to nominate what it uses already.
 func (s *session) checked(local, remote ice.Candidate, pair *ice.CandidatePair) (change bool) {
+	if !s.endpoint.transport.full && s.selected.Load() == nil {
+		return false // it still looks for the pair to nominate
+	}
 	if s.nomination.fresh(pair.ID()) {
 		s.listen(local, remote)
+	}
+	if !s.silent(local, remote) {
+		return false
+	}
+	s.nomination.follow(pair.ID(), pairPriority(remote.Priority(), local.Priority()))
+	return true
+}
+
+// silent notes a check, and tells whether it came over another pair than the
+// selected one, which has not been checked for staleTime.
+func (s *session) silent(local, remote ice.Candidate) bool {
+	selected := s.selected.Load()
+	if selected == nil {
+		return false
 	}
 	from, err := candidateAddr(local)
 	if err != nil {
 		return false
 	}
 	to, err := candidateAddr(remote)
-	selected := s.selected.Load()
-	if err != nil || selected == nil {
+	if err != nil {
 		return false
 	}
 	now := time.Now()
@@ -212,7 +233,7 @@ func (s *session) checked(local, remote ice.Candidate, pair *ice.CandidatePair) 
 		s.heard = now
 		return false
 	}
-	return s.controls() && now.Sub(s.heard) > min(staleTime, s.endpoint.transport.consent/4)
+	return now.Sub(s.heard) > min(staleTime, s.endpoint.transport.consent/4)
 }
 
 // add gives the agent a candidate to check; false when it has ended.
