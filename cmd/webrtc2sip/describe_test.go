@@ -66,7 +66,7 @@ func TestCheckTells(t *testing.T) {
 warnings:
 
   line 5: <transport>: not served: there is no click-to-call
-  line 17: <codecs>: not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order
+  line 17: <codecs>: not served: every codec that both parties have passes, in their order
   <allow-next-hop>: * lets every client send requests anywhere, and choose the registrar that vouches for it
   line 3: <transport>: other machines can reach the demo's users, whose passwords are known to everybody
   line 4: <transport>: without <ssl-certificates> this gets a self-signed certificate, new at each start, which browsers and servers do not trust

@@ -83,10 +83,10 @@ var served = map[string]setting{
 var notServed = map[string]string{
 	"enable-100rel":       "not served: reliable provisional responses pass end to end between the two parties",
 	"enable-media-coder":  "not served: media is passed on and not transcoded",
-	"enable-videojb":      "not served: calls carry audio only",
-	"video-size-pref":     "not served: calls carry audio only",
+	"enable-videojb":      "not served: video is passed on as it comes, and put in order by who shows it",
+	"video-size-pref":     "not served: the parties agree on the size of pictures",
 	"rtp-buffsize":        "not served: socket buffers are sized by the program",
-	"codecs":              "not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order",
+	"codecs":              "not served: every codec that both parties have passes, in their order",
 	"codec-opus-maxrates": "not served: the parties' own opus parameters pass",
 	"max-fds":             "not served: the limit of open files is raised as far as the system allows",
 	"database":            "not served: there is no click-to-call",

@@ -87,7 +87,7 @@ func TestRouteWarnings(t *testing.T) {
 		// A warning of a check at the end stands in the order of the file.
 		{
 			"<outbound-group>a;sip:192.0.2.1;1;1</outbound-group>\n<codecs/>",
-			"2 outbound-group no <outbound-proxy> names the group a\n3 codecs not served: opus, G722, PCMU, PCMA and telephone-event pass in the parties' order",
+			"2 outbound-group no <outbound-proxy> names the group a\n3 codecs not served: every codec that both parties have passes, in their order",
 		},
 		{"<transport>udp;*;20000</transport>", "2 transport port 20000 lies inside of <rtp-port-range>, calls pass it over"},
 		{"<transport>tcp;*;20000</transport>", ""},
