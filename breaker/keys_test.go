@@ -228,6 +228,27 @@ func TestRekey(t *testing.T) {
 	s.bothFlow()
 }
 
+// An answer with a key for what was not offered changes nothing: both parties go
+// on with the keys that they had, the offerer's new one is not in force.
+func TestWrongAnswerChangesNothing(t *testing.T) {
+	caller, callee := newKeyed(t, offeranswer.AESCM80), newKeyed(t, offeranswer.AESCM80)
+	s := newSetup(t, start(t, Config{}), caller, callee)
+	for _, side := range []offeranswer.Side{offeranswer.Caller, offeranswer.Callee} {
+		s.toward(side, offeranswer.SDES, secured(offeranswer.SecurityMandatory))
+	}
+	s.establish(offeranswer.Caller)
+	s.bothFlow()
+	if _, err := s.b.Offer(t.Context(), s.id, offeranswer.Caller, caller.offer(), s.legs); err != nil {
+		t.Fatal(err)
+	}
+	wrong := bytes.Replace(callee.describe(), []byte("a=crypto:"), []byte("a=crypto:9"), 1)
+	if _, err := s.b.Answer(t.Context(), s.id, offeranswer.Callee, wrong); !errors.Is(err, offeranswer.ErrNotAcceptable) {
+		t.Fatalf("got %v, want ErrNotAcceptable", err)
+
+	}
+	s.bothFlow()
+}
+
 // again repeats the exchange that one side has offered, with the same answer.
 func (s *setup) again(from offeranswer.Side) (toAnswerer []byte) {
 	s.t.Helper()
