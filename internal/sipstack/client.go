@@ -317,19 +317,25 @@ func (c *ClientTransaction) provisional(res *sip.Response, raw string) {
 func (c *ClientTransaction) final(res *sip.Response) {
 	c.timer.Stop()
 	f := c.flow
-	reliable := f.transport.reliable()
 	var ack []byte
 	switch {
 	case !c.invite():
-		c.data, c.req = nil, nil
-		c.linger(&c.stack.timerK, reliable)
+		// Timer K is 0: in Completed a repeated final response would be dropped, as
+		// one is that finds no transaction.
+		c.req = nil
+		c.terminate()
 	case res.IsSuccess():
 		c.state, c.data = clientAccepted, nil
 		c.stack.timerM.add(c)
 	default:
 		ack = encodeRequest(c.ackFor(res), c.via)
 		c.data = ack
-		c.linger(&c.stack.timerD, reliable)
+		if f.transport.reliable() {
+			c.terminate() // timer D is 0
+		} else {
+			c.state = clientCompleted
+			c.stack.timerD.add(c)
+		}
 	}
 	if ack != nil {
 		c.mu.Unlock()
@@ -337,17 +343,6 @@ func (c *ClientTransaction) final(res *sip.Response) {
 		c.mu.Lock()
 	}
 	c.deliver(event{res: res})
-}
-
-// linger goes to Completed for the time of l, which is none on a reliable
-// transport; c.mu is held.
-func (c *ClientTransaction) linger(l *linger, reliable bool) {
-	if reliable {
-		c.terminate()
-		return
-	}
-	c.state = clientCompleted
-	l.add(c)
 }
 
 // deliver hands an event to the handler, after those that wait. c.mu is held,

@@ -68,7 +68,9 @@
 // no goroutine for it. A [ServerTransaction] absorbs retransmissions, repeats
 // its last response, and answers CANCEL itself. Its responses carry the Via
 // headers of the request as they came. A [ClientTransaction] retransmits,
-// acknowledges refusals, and reports to its [ClientHandler].
+// acknowledges refusals, and reports to its [ClientHandler]. One that is no
+// INVITE ends with its final response: what is repeated then (timer K) is dropped
+// as a stray.
 //
 // A request belongs to a transaction by branch, sent-by, method and source: the
 // socket or the address, so that nobody can cancel another client's call by a

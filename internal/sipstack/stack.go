@@ -113,7 +113,6 @@ type Stack struct {
 	timerD linger // repeated finals of a refused INVITE of ours
 	timerI linger // repeated ACKs
 	timerJ linger // repeated non-INVITE requests
-	timerK linger // repeated non-INVITE finals
 	timerL linger // repeated INVITEs after a 2xx (RFC 6026)
 	timerM linger // repeated 2xx, and those of other forks (RFC 6026)
 
@@ -167,7 +166,6 @@ func New(cfg Config) *Stack {
 	s.timerD = linger{stack: s, time: max(64*s.t1, 32*time.Second)}
 	s.timerI = linger{stack: s, time: s.t4}
 	s.timerJ = linger{stack: s, time: 64 * s.t1, most: s.limits.Completed}
-	s.timerK = linger{stack: s, time: s.t4, most: s.limits.Completed}
 	s.timerL = linger{stack: s, time: 64 * s.t1}
 	s.timerM = linger{stack: s, time: 64 * s.t1}
 	s.table.init()
@@ -235,7 +233,7 @@ func (s *Stack) shutdown() {
 	}
 	s.wg.Wait()
 	s.table.clear()
-	for _, l := range []*linger{&s.timerD, &s.timerI, &s.timerJ, &s.timerK, &s.timerL, &s.timerM} {
+	for _, l := range []*linger{&s.timerD, &s.timerI, &s.timerJ, &s.timerL, &s.timerM} {
 		l.close()
 	}
 	s.running.Lock() // waits for timer callbacks, and lets none in after this
