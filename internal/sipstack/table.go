@@ -362,7 +362,7 @@ func (l *linger) expire() {
 			return
 		}
 		if left := l.queue[l.head].end.Sub(now); left > 0 && !l.full() {
-			l.timer.Reset(left)
+			l.timer.Reset(max(left, l.time/100)) // not once for each of thousands a second
 			l.mu.Unlock()
 			return
 		}
