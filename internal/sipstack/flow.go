@@ -60,6 +60,7 @@ type Flow struct {
 	writing   bool // a writer goroutine runs
 	queue     []outgoing
 	queued    int // octets in queue
+	room      int // how many octets can be written on their senders' goroutines before the system is asked again
 	writers   sync.WaitGroup
 }
 
@@ -281,8 +282,15 @@ func (f *Flow) takesNow(o outgoing) bool {
 	if !f.connected || f.writing || f.socket == nil || len(f.queue) > 0 || len(o.data) > promptly {
 		return false
 	}
-	n, ok := unsent(f.socket)
-	return ok && n <= promptly
+	if f.room < 0 {
+		n, ok := unsent(f.socket)
+		if f.room = promptly - n; !ok || f.room < 0 {
+			f.room = -1
+			return false
+		}
+	}
+	f.room -= len(o.data) // at worst the peer has taken nothing since
+	return true
 }
 
 // writeNow writes a frame in the place of the writer, and then leaves the rest
@@ -303,7 +311,7 @@ func (f *Flow) writeNow(o outgoing) {
 // a writer only while there is work, so that an idle client costs one goroutine.
 func (f *Flow) wake() {
 	if f.connected && !f.writing && !f.closed && len(f.queue) > 0 {
-		f.writing = true
+		f.writing, f.room = true, -1
 		f.writers.Go(f.writeLoop) // awaited by serve
 	}
 }
