@@ -297,6 +297,7 @@ func TestNothingIsKeptOfStrangers(t *testing.T) {
 				s.n = 0 // the same branch
 				s.request(row.start, "", row.header)
 				answers[i] = s.want(row.want)
+				synctest.Wait() // the answer is out before its transaction is over
 				if server, client := w.stack.Transactions(); server+client != 0 {
 					t.Errorf("%v: %d server and %d client transactions are left", row, server, client)
 				}
