@@ -171,7 +171,7 @@ func (c *capabilities) listed(session *capabilities, list string) (p Potential, 
 	if list == "" {
 		return p, true
 	}
-	p.chosen = " a=" + list // as it stands, with what it deletes (RFC 5939 §3.5.2)
+	p.chosen = " a=" + list           // as it stands, with what it deletes (RFC 5939 §3.5.2)
 	if strings.HasPrefix(list, "-") { // "-m:", "-s:", "-ms:": without what stands there otherwise, which is not in our way
 		_, list, _ = strings.Cut(list, ":")
 	}
