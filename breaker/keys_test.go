@@ -244,7 +244,6 @@ func TestWrongAnswerChangesNothing(t *testing.T) {
 	wrong := bytes.Replace(callee.describe(), []byte("a=crypto:"), []byte("a=crypto:9"), 1)
 	if _, err := s.b.Answer(t.Context(), s.id, offeranswer.Callee, wrong); !errors.Is(err, offeranswer.ErrNotAcceptable) {
 		t.Fatalf("got %v, want ErrNotAcceptable", err)
-
 	}
 	s.bothFlow()
 }
