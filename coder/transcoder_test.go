@@ -16,6 +16,7 @@ import (
 	"webrtc2sip/coder/gsm"
 	"webrtc2sip/coder/jitter"
 	"webrtc2sip/coder/opus"
+	"webrtc2sip/internal/testpeer"
 )
 
 const (
@@ -28,7 +29,7 @@ func load(t testing.TB) *coder.Codecs {
 	t.Helper()
 	c, err := coder.Load()
 	if err != nil {
-		t.Skip(err)
+		testpeer.Missing(t, err.Error())
 	}
 	return c
 }
@@ -94,7 +95,7 @@ func newOpusParty(t testing.TB) party {
 	t.Helper()
 	l, err := opus.Open()
 	if err != nil {
-		t.Skip(err)
+		testpeer.Missing(t, err.Error())
 	}
 	e, err := l.NewEncoder(opus.Config{Rate: 16000, Bitrate: 20000, Complexity: 5, FEC: true, Loss: 30})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"webrtc2sip/coder/g711"
+	"webrtc2sip/internal/testpeer"
 )
 
 var laws = map[string]*g711.Law{"mulaw": g711.Mu, "alaw": g711.A}
@@ -94,9 +95,7 @@ func TestRoundTrip(t *testing.T) {
 // nearest output value, while the Recommendation has the borders of its segments elsewhere (µ-law, 14 bits: 4063
 // between 3999 and 4191): there theirs may be the step beside ours.
 func TestFFmpeg(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("no ffmpeg")
-	}
+	testpeer.Require(t, "ffmpeg")
 	octets, samples := make([]byte, 256), make([]byte, 0, 1<<17)
 	for i := range octets {
 		octets[i] = byte(i)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"webrtc2sip/coder/g722"
+	"webrtc2sip/internal/testpeer"
 )
 
 // signals are what the coder is tried with, 16 bit at 16 kHz.
@@ -41,9 +42,7 @@ func signals() map[string][]int16 {
 
 // TestFFmpeg compares with FFmpeg's coder, in both directions and bit by bit.
 func TestFFmpeg(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("no ffmpeg")
-	}
+	testpeer.Require(t, "ffmpeg")
 	for name, pcm := range signals() {
 		t.Run(name, func(t *testing.T) {
 			coded := make([]byte, len(pcm)/2)

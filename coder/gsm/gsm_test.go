@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"webrtc2sip/coder/gsm"
+	"webrtc2sip/internal/testpeer"
 )
 
 // signals are what the coder is tried with, 16 bit at 8 kHz.
@@ -43,9 +44,9 @@ func signals() map[string][]int16 {
 
 // TestLibgsm compares with libgsm inside FFmpeg, in both directions and bit by bit.
 func TestLibgsm(t *testing.T) {
-	list, err := exec.Command("ffmpeg", "-v", "error", "-encoders").Output()
+	list, err := exec.Command(testpeer.Require(t, "ffmpeg"), "-v", "error", "-encoders").Output()
 	if err != nil || !strings.Contains(string(list), "libgsm ") {
-		t.Skip("no ffmpeg with libgsm")
+		testpeer.Missing(t, "libgsm in ffmpeg")
 	}
 	for name, pcm := range signals() {
 		coded := make([]byte, len(pcm)/gsm.Samples*gsm.Octets)

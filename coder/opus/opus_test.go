@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"webrtc2sip/coder/opus"
+	"webrtc2sip/internal/testpeer"
 )
 
 func open(t testing.TB) *opus.Library {
 	t.Helper()
 	l, err := opus.Open()
 	if errors.Is(err, opus.ErrMissing) {
-		t.Skip(err)
+		testpeer.Missing(t, err.Error())
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func StartBrowser(t testing.TB, o BrowserOptions, scenarios ...string) *Browser 
 	}
 	dir := filepath.Join(root, "internal", "testpeer", "browser")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		missing(t, "the npm modules of internal/testpeer/browser (npm ci)")
+		Missing(t, "the npm modules of internal/testpeer/browser (npm ci)")
 	}
 	args := []string{filepath.Join(dir, "phone.mjs"), "--chromium", chromium}
 	if os.Getenv("ARTIFACTS") == "" { // screenshots: not into the source tree

@@ -204,11 +204,12 @@ func Require(t testing.TB, program string) string {
 	if err == nil {
 		return path
 	}
-	missing(t, program)
+	Missing(t, program)
 	return ""
 }
 
-func missing(t testing.TB, what string) {
+// Missing ends a test that lacks something of this machine: by a skip, or as Require has it.
+func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("TESTPEER_REQUIRE") != "" {
 		t.Fatalf("%s: not installed", what)
