@@ -25,8 +25,7 @@ const (
 	// checkPeriod is how often a full agent looks what pairs to check, until one
 	// is selected.
 	checkPeriod = 200 * time.Millisecond
-	// staleTime without a check on the pair that we nominated: the browser is
-	// elsewhere. The slowest browsers check every 5 s.
+	// staleTime without a check on the selected pair: the browser is elsewhere. The slowest browsers check every 5 s.
 	staleTime = 6 * time.Second
 	// lingerTime is how long a DTLS server that got no proof that its last
 	// flight arrived stays to repeat it.
